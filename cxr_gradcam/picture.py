@@ -1,0 +1,102 @@
+"""Pictures by Pillow: PNG, JPEG, TIFF, BMP and WebP to grey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+from PIL import ImageChops
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from cxr_gradcam.reading import (
+    MAX_JPEG_SCANS,
+    AnyPixels,
+    Decoded,
+    RadiographError,
+    attempt,
+    check_size,
+    scale,
+)
+
+# Named classes instead of `Image.open`: no other decoder can be reached, and an oversized header
+# meets our limit rather than Pillow's warning.
+_DECODERS: dict[bytes, type[ImageFile]] = {
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": JpegImageFile,
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImageFile),
+    b"BM": BmpImageFile,
+    b"RIFF": WebPImageFile,
+}
+# EXIF orientation -> how to turn the stored picture upright.
+_UPRIGHT: dict[int, Callable[[AnyPixels], AnyPixels]] = {
+    1: np.asarray,
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).T,
+    8: np.rot90,
+}
+
+
+def read_picture(data: bytes, subject: str) -> Decoded:
+    """Read the first picture of a PNG, JPEG, TIFF, BMP or WebP file, upright.
+
+    Args:
+        data: the file's bytes.
+        subject: how an error names the file.
+
+    Returns:
+        float32 (H, W) in [0, 1], notes for the user, and Pillow's name of the format.
+
+    Raises:
+        RadiographError: If it is none of these, damaged, or too large or small.
+    """
+    decoder = next((cls for start, cls in _DECODERS.items() if data.startswith(start)), None)
+    if decoder is None:
+        raise RadiographError(
+            f"{subject} is no picture that can be read: choose a PNG, JPEG, TIFF, BMP, WebP or "
+            "DICOM file."
+        )
+    stored, image = None, None
+    if decoder is not JpegImageFile or data.count(b"\xff\xda") <= MAX_JPEG_SCANS:
+        image = attempt(decoder, BytesIO(data))
+    if image is not None:
+        check_size(*image.size, subject)
+        stored = attempt(_samples, image)
+    if image is None or stored is None:
+        raise RadiographError(f"{subject} is damaged or incomplete: copy or export it again.")
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+        raise RadiographError(f"{subject} holds values that are not numbers: export it again.")
+    notes: list[str] = []
+    grey = scale(stored, notes)
+    # Pillow turns white-is-zero TIFFs round only up to 8 bits.
+    if stored.dtype != np.uint8 and getattr(image, "tag_v2", {}).get(262) == 0:
+        grey = 1 - grey
+    turn = _UPRIGHT.get(attempt(lambda: int(image.getexif().get(0x0112, 1))) or 1, np.asarray)
+    attempt(image.seek, 1)
+    if image.tell() == 1:
+        notes.append("This file holds more than one picture; the first is shown.")
+    return turn(grey), notes, str(image.format)
+
+
+def _samples(image: ImageFile) -> AnyPixels:
+    """Return the decoded picture as one number per pixel, in the file's own depth.
+
+    Colours become luminance (ITU-R 601). Transparency is laid over black, the colour of air.
+    """
+    image.load()
+    if image.mode.startswith(("I", "F")):
+        return np.asarray(image)
+    if image.has_transparency_data:
+        layers = image.convert("RGBA")
+        return np.asarray(ImageChops.multiply(layers.convert("L"), layers.getchannel("A")))
+    flat = image if image.mode in ("1", "L", "P", "RGB") else image.convert("RGB")
+    return np.asarray(flat.convert("L"))

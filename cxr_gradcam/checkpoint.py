@@ -1,0 +1,233 @@
+"""Checkpoints: one .safetensors file with the weights and, in its header, what explains them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision.models import densenet121
+
+FORMAT_VERSION = 1
+ARCHITECTURE = "densenet121"
+BUNDLED_CHECKPOINT = Path(__file__).parent / "assets" / "densenet121.safetensors"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message says what is wrong, where, and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A network's weights with what one must know to use them.
+
+    Attributes:
+        weights: torchvision's `densenet121` state dict; floating-point values in fp16 or fp32.
+        class_names: the classes in the order of the logits.
+        input_size: side of the square model input in pixels, a multiple of 32.
+        mean, std: per channel, for intensities in [0, 1].
+        temperature: the logits are divided by it before softmax; 1 means not calibrated.
+        training: where the weights come from (data, recipe, dates), free-form JSON.
+        metrics: figures measured with these weights, free-form JSON.
+        digest: SHA-256 of the file, empty when not read from one.
+    """
+
+    weights: Mapping[str, Tensor]
+    class_names: tuple[str, ...]
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    temperature: float = 1.0
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+    def build_module(self) -> nn.Module:
+        """Return torchvision's DenseNet-121 with these weights, fp32, in eval mode."""
+        with torch.device("meta"):
+            module: nn.Module = densenet121(num_classes=len(self.class_names))
+        weights = {
+            name: value.float() if value.is_floating_point() else value
+            for name, value in self.weights.items()
+        }
+        module.load_state_dict(weights, assign=True)
+        return module.eval()
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = True) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        checkpoint: what to write.
+        path: the .safetensors file; an existing one is replaced.
+        half: store floating-point weights as fp16, which halves the file.
+    """
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "architecture": ARCHITECTURE,
+        "class_names": list(checkpoint.class_names),
+        "input_size": checkpoint.input_size,
+        "mean": list(checkpoint.mean),
+        "std": list(checkpoint.std),
+        "temperature": checkpoint.temperature,
+        "training": dict(checkpoint.training),
+        "metrics": dict(checkpoint.metrics),
+    }
+    dtype = torch.float16 if half else torch.float32
+    weights = {
+        name: value.to(dtype).contiguous() if value.is_floating_point() else value.contiguous()
+        for name, value in checkpoint.weights.items()
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(weights, temporary, {key: json.dumps(value) for key, value in metadata.items()})
+        temporary.chmod(0o644)  # safetensors makes it readable for its owner only
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: str | os.PathLike[str] = BUNDLED_CHECKPOINT) -> Checkpoint:
+    """Read and check a checkpoint. Nothing is ever unpickled.
+
+    Args:
+        path: a .safetensors file; the bundled one by default.
+
+    Raises:
+        CheckpointError: when the file cannot be read, is of another kind, lacks metadata, or its
+            weights are not those of a DenseNet-121 with as many outputs as class names.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = _parse_metadata(path, file.metadata() or {})
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"There is no checkpoint at {path}: check the path, or leave it out to use the "
+            "bundled model."
+        ) from None
+    except SafetensorError:
+        raise CheckpointError(
+            f"{path.name} is not a .safetensors file, or is damaged: choose a checkpoint "
+            "written by train.py (pickled .pt and .pth files are never loaded)."
+        ) from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error.strerror or 'input error'}): "
+            "choose a readable .safetensors file."
+        ) from None
+    checkpoint = Checkpoint(weights=weights, digest=digest, **metadata)
+    _check_weights(path, checkpoint)
+    return checkpoint
+
+
+def _parse_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
+    """Return the keyword arguments of `Checkpoint` that stand in the file's header."""
+
+    def wrong(what: str) -> CheckpointError:
+        return CheckpointError(
+            f"{path.name} {what}: choose a DenseNet-121 checkpoint written by train.py."
+        )
+
+    try:
+        values = {key: json.loads(text) for key, text in header.items()}
+    except json.JSONDecodeError:
+        raise wrong("has a header whose values are not JSON") from None
+    version = values.get("format_version", FORMAT_VERSION)
+    if version != FORMAT_VERSION:
+        raise wrong(f"has format version {version!r}, this program reads {FORMAT_VERSION}")
+    for key, (is_right, expected) in _METADATA.items():
+        if key not in values:
+            if key in _OPTIONAL:
+                continue
+            raise wrong(f"does not say its {key}")
+        if not is_right(values[key]):
+            raise wrong(f"has the {key} {values[key]!r}, expected {expected}")
+    return {
+        "class_names": tuple(values["class_names"]),
+        "input_size": values["input_size"],
+        "mean": tuple(map(float, values["mean"])),
+        "std": tuple(map(float, values["std"])),
+        "temperature": float(values.get("temperature", 1.0)),
+        "training": values.get("training", {}),
+        "metrics": values.get("metrics", {}),
+    }
+
+
+def _is_names(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(name, str) and name.strip() for name in value)
+        and len(set(value)) == len(value) >= 2
+    )
+
+
+def _is_triple(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_finite, value))
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+_OPTIONAL = ("temperature", "training", "metrics")
+_METADATA: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "architecture": (lambda value: value == ARCHITECTURE, repr(ARCHITECTURE)),
+    "class_names": (_is_names, "two or more different names"),
+    "input_size": (
+        lambda value: type(value) is int and 64 <= value <= 1024 and value % 32 == 0,
+        "a multiple of 32 from 64 to 1024",
+    ),
+    "mean": (_is_triple, "three numbers"),
+    "std": (lambda value: _is_triple(value) and min(value) > 0, "three positive numbers"),
+    "temperature": (lambda value: _is_finite(value) and value > 0, "a positive number"),
+    "training": (lambda value: isinstance(value, dict), "an object"),
+    "metrics": (lambda value: isinstance(value, dict), "an object"),
+}
+
+
+def _check_weights(path: Path, checkpoint: Checkpoint) -> None:
+    """Compare names, shapes and values of the weights with what torchvision's network needs."""
+    with torch.device("meta"):
+        expected = densenet121(num_classes=len(checkpoint.class_names)).state_dict()
+    missing = sorted(set(expected) - set(checkpoint.weights))
+    unknown = sorted(set(checkpoint.weights) - set(expected))
+    if missing or unknown:
+        example = f"{missing[0]} is missing" if missing else f"{unknown[0]} is unknown"
+        raise CheckpointError(
+            f"{path.name} does not hold torchvision's DenseNet-121 "
+            f"({len(missing)} tensors missing, {len(unknown)} unknown: {example}): "
+            "choose a checkpoint written by train.py."
+        )
+    for name, value in checkpoint.weights.items():
+        if value.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{path.name} has {name} in the shape {tuple(value.shape)}, expected "
+                f"{tuple(expected[name].shape)} for {len(checkpoint.class_names)} classes: "
+                "choose a checkpoint written by train.py."
+            )
+        if value.is_floating_point() != expected[name].is_floating_point():
+            raise CheckpointError(
+                f"{path.name} has {name} as {value.dtype}: "
+                "choose a checkpoint with fp16 or fp32 weights."
+            )
+    # One look at all numbers together: 600 looks at small tensors take seconds on a busy machine.
+    numbers = [
+        value.flatten() for value in checkpoint.weights.values() if value.dtype.is_floating_point
+    ]
+    if not torch.isfinite(torch.cat(numbers)).all():
+        raise CheckpointError(
+            f"{path.name} has weights that are not finite, its training diverged: "
+            "choose an earlier checkpoint."
+        )

@@ -1,0 +1,82 @@
+"""The classifier: a frozen DenseNet-121 with its class names, input geometry and calibration."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor
+
+from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT, Checkpoint, load_checkpoint
+from cxr_gradcam.densenet import DenseNet
+
+
+class Classifier:
+    """A checkpoint made ready to run: frozen, in eval mode, safe to share between threads.
+
+    Attributes:
+        class_names: the classes in the order of the logits.
+        input_size: side of the square model input in pixels.
+        mean, std: per channel, for intensities in [0, 1].
+        temperature: what the logits are divided by before softmax.
+        digest: SHA-256 of the checkpoint file.
+        training, metrics: what the checkpoint says about itself.
+        network: the DenseNet in stages.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.class_names = checkpoint.class_names
+        self.input_size = checkpoint.input_size
+        self.mean = checkpoint.mean
+        self.std = checkpoint.std
+        self.temperature = checkpoint.temperature
+        self.digest = checkpoint.digest
+        self.training = checkpoint.training
+        self.metrics = checkpoint.metrics
+        self.network = DenseNet(checkpoint.build_module().to(device=device, dtype=dtype))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that can be explained, in the order of the forward pass."""
+        return self.network.layers
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return calibrated probabilities, (N, classes) from logits of the same shape."""
+        return torch.softmax(logits / self.temperature, dim=1)
+
+
+def load_classifier(
+    path: str | os.PathLike[str] = BUNDLED_CHECKPOINT, *, device: str = "auto"
+) -> Classifier:
+    """Load a checkpoint for explaining.
+
+    Args:
+        path: a .safetensors checkpoint; the bundled one by default.
+        device: "cpu", "cuda" (or "cuda:1"), or "auto": CUDA where there is a GPU, else the CPU.
+
+    Raises:
+        CheckpointError: when the file is not a usable checkpoint.
+        ValueError: when the device does not exist here.
+    """
+    return Classifier(load_checkpoint(path), device=choose_device(device))
+
+
+def choose_device(device: str) -> torch.device:
+    """Turn "auto", "cpu" or "cuda" into a device that exists here.
+
+    Raises:
+        ValueError: when it is another word, or CUDA is asked for and there is no GPU.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ValueError(f"There is no device {device!r}: choose auto, cpu or cuda.")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"There is no GPU for the device {device!r} here: choose auto or cpu.")
+    return torch.device(device)

@@ -1,0 +1,323 @@
+"""One look at one radiograph: a single forward pass that explains any classes at any layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cxr_gradcam.cam import METHODS, scorecam
+from cxr_gradcam.classifier import Classifier
+from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS, Pass
+from cxr_gradcam.preprocess import Letterbox, to_model_input
+from cxr_gradcam.radiograph import Radiograph
+
+Scale = Literal["each", "shared"]
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Everything that one look at one radiograph gives. Immutable; holds no network and no picture.
+
+    Attributes:
+        logits: class name -> score before softmax, for every class of the checkpoint.
+        probabilities: class name -> calibrated probability.
+        predicted: the most probable class.
+        classes: the classes that have CAMs, in the checkpoint's order.
+        layers: the layers that have CAMs, as asked for.
+        method: key of `cam.METHODS`.
+        contrast: the class r of "why c rather than r", or None.
+        letterbox: how the radiograph lay in the model input.
+        biases: class name -> the part of the logit that no place in the picture gave.
+    """
+
+    logits: Mapping[str, float]
+    probabilities: Mapping[str, float]
+    predicted: str
+    classes: tuple[str, ...]
+    layers: tuple[str, ...]
+    method: str
+    contrast: str | None
+    letterbox: Letterbox
+    biases: Mapping[str, float]
+    _cams: Mapping[tuple[str, str], np.ndarray]
+    _evidence: Mapping[str, np.ndarray]
+
+    @property
+    def unit(self) -> str:
+        """What the numbers of the CAMs are: "logits" or "activation"."""
+        return METHODS[self.method].unit
+
+    def cam(self, class_name: str, layer: str | None = None) -> np.ndarray:
+        """Return the CAM, float32 (h, w), in the method's units, never negative.
+
+        Args:
+            class_name: one of `classes`.
+            layer: one of `layers`; the first of them by default.
+
+        Raises:
+            ValueError: when this explanation has no such class or layer.
+        """
+        layer = self.layers[0] if layer is None else layer
+        _check_known("class", class_name, self.classes)
+        _check_known("layer", layer, self.layers)
+        return self._cams[class_name, layer]
+
+    def evidence(self, class_name: str) -> np.ndarray:
+        """Return what every cell of the last layer adds to the logit, float32 (h, w), signed.
+
+        In logit units and complete: its sum plus `biases[class_name]` is the logit.
+
+        Raises:
+            ValueError: when the checkpoint has no such class.
+        """
+        _check_known("class", class_name, tuple(self._evidence))
+        return self._evidence[class_name]
+
+    def heatmap(
+        self, class_name: str, layer: str | None = None, scale: Scale = "each"
+    ) -> np.ndarray:
+        """Return the CAM on the radiograph's pixels, float32 (H, W) in [0, 1].
+
+        A CAM without positive evidence gives zeros everywhere.
+
+        Args:
+            class_name: one of `classes`.
+            layer: one of `layers`; the first of them by default.
+            scale: "each" divides by the map's own maximum, "shared" by the common maximum of all
+                classes at this layer, so that they can be compared.
+
+        Raises:
+            ValueError: when this explanation has no such class or layer, or for another scale.
+        """
+        restored = self.letterbox.restore(self.cam(class_name, layer))
+        # The common maximum is taken first: it costs the other classes' maps only when shared.
+        top = float(restored.max()) if scale == "each" else self.peak(class_name, layer, scale)
+        return restored / np.float32(top) if top > 0 else np.zeros_like(restored)
+
+    def peak(self, class_name: str, layer: str | None = None, scale: Scale = "each") -> float:
+        """Return the value, in the method's units, that a heatmap's 1.0 stands for; 0 if none.
+
+        It is the maximum over the radiograph itself: heat in the padding is not counted.
+
+        Raises:
+            ValueError: as `heatmap`.
+        """
+        _check_known("scale", scale, ("each", "shared"))
+        cam = self.cam(class_name, layer)
+        if scale == "each":
+            return float(self.letterbox.restore(cam).max())
+        return max(self.peak(name, layer) for name in self.classes)
+
+
+class Explainer:
+    """Explains radiographs with one classifier. Holds no state: share it between threads freely."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+
+    def model_input(self, radiograph: Radiograph) -> Tensor:
+        """Return exactly what the network sees: float32 (1, 3, S, S), letterboxed, normalised."""
+        return to_model_input(
+            radiograph, self._letterbox(radiograph), self.classifier.mean, self.classifier.std
+        )
+
+    def explain(
+        self,
+        radiograph: Radiograph,
+        layers: Sequence[str] = (LAST_LAYER,),
+        classes: Sequence[str] | None = None,
+        method: str = "gradcam",
+        *,
+        contrast: str | None = None,
+        progress: Progress | None = None,
+    ) -> Explanation:
+        """Explain one radiograph by one forward pass (Score-CAM alone needs more).
+
+        Args:
+            radiograph: the picture, any size.
+            layers: names from `classifier.layers`.
+            classes: class names to explain; None for all of them (but the contrast).
+            method: a key of `cam.METHODS`.
+            contrast: a class r: explain y_c - y_r, why c rather than r. Gradient methods only.
+            progress: called with the share of Score-CAM's passes done, from 0 to 1.
+
+        Raises:
+            ValueError: for an unknown layer, class or method, or a contrast that cannot be.
+        """
+        return self.explain_batch(
+            [radiograph], layers, classes, method, contrast=contrast, progress=progress
+        )[0]
+
+    def explain_batch(
+        self,
+        radiographs: Sequence[Radiograph],
+        layers: Sequence[str] = (LAST_LAYER,),
+        classes: Sequence[str] | None = None,
+        method: str = "gradcam",
+        *,
+        contrast: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[Explanation]:
+        """Explain several radiographs, each as `explain` would.
+
+        At the last layer they share one forward pass. Gradients at earlier layers go one radiograph
+        at a time: the way back keeps every activation, and a batch of them would fill the memory.
+        """
+        request = self._request(layers, classes, method, contrast)
+        together = not request.needs_way_back
+        batches = [radiographs] if together else [[radiograph] for radiograph in radiographs]
+        return [
+            explanation
+            for batch in batches
+            if batch
+            for explanation in self._explain_together(batch, request, progress)
+        ]
+
+    def _request(
+        self,
+        layers: Sequence[str],
+        classes: Sequence[str] | None,
+        method: str,
+        contrast: str | None,
+    ) -> _Request:
+        """Check what was asked for and fill in what was left open."""
+        names = self.classifier.class_names
+        layers = (layers,) if isinstance(layers, str) else tuple(dict.fromkeys(layers))
+        if not layers:
+            raise ValueError("No layer to explain: name at least one.")
+        for layer in layers:
+            _check_known("layer", layer, self.classifier.layers)
+        _check_known("method", method, tuple(METHODS))
+        for name in (*(classes or ()), *([contrast] if contrast else ())):
+            _check_known("class", name, names)
+        if contrast and METHODS[method].needs != "gradient":
+            raise ValueError(
+                f"{METHODS[method].label} has no gradient to contrast two classes with: "
+                "choose a gradient method, such as gradcam."
+            )
+        if contrast and contrast in (classes or ()):
+            raise ValueError(f"{contrast} cannot be contrasted with itself: leave it out.")
+        chosen = tuple(
+            name for name in names if (name != contrast if classes is None else name in classes)
+        )
+        if not chosen:
+            raise ValueError("No class to explain: name at least one, or None for all.")
+        return _Request(chosen, layers, method, contrast)
+
+    def _explain_together(
+        self, radiographs: Sequence[Radiograph], request: _Request, progress: Progress | None
+    ) -> list[Explanation]:
+        """Explain radiographs by one forward pass."""
+        inputs = torch.cat([self.model_input(radiograph) for radiograph in radiographs])
+        network = self.classifier.network
+        run = network.forward(inputs, request.layers, way_back=request.needs_way_back)
+        maps = self._maps(run, inputs, request, progress)
+        with torch.inference_mode():
+            logits = run.logits.cpu()
+            probabilities = self.classifier.probabilities(logits)
+            evidence = network.evidence(run).cpu().numpy()
+        names, biases = self.classifier.class_names, network.bias.tolist()
+        explanations = []
+        for i, radiograph in enumerate(radiographs):
+            by_class = dict(zip(names, probabilities[i].tolist(), strict=True))
+            explanations.append(
+                Explanation(
+                    logits=dict(zip(names, logits[i].tolist(), strict=True)),
+                    probabilities=by_class,
+                    predicted=max(by_class, key=by_class.__getitem__),
+                    classes=request.classes,
+                    layers=request.layers,
+                    method=request.method,
+                    contrast=request.contrast,
+                    letterbox=self._letterbox(radiograph),
+                    biases=dict(zip(names, biases, strict=True)),
+                    _cams={
+                        (name, layer): _read_only(maps[layer][i, k])
+                        for layer in request.layers
+                        for k, name in enumerate(request.classes)
+                    },
+                    _evidence={name: _read_only(evidence[i, k]) for k, name in enumerate(names)},
+                )
+            )
+        return explanations
+
+    def _maps(
+        self, run: Pass, inputs: Tensor, request: _Request, progress: Progress | None
+    ) -> dict[str, np.ndarray]:
+        """Return layer -> CAMs, float32 (N, classes, h, w)."""
+        network, names = self.classifier.network, self.classifier.class_names
+        rows = [names.index(name) for name in request.classes]
+        method = METHODS[request.method]
+        with torch.inference_mode():
+            gradients = {}
+            if method.needs == "gradient":
+                unit_rows = torch.eye(len(names), dtype=inputs.dtype, device=inputs.device)
+                cotangents = unit_rows[rows]
+                if request.contrast:
+                    cotangents = cotangents - unit_rows[names.index(request.contrast)]
+                gradients = network.gradients(run, cotangents.to(network.weight))
+            maps = {}
+            for number, layer in enumerate(request.layers):
+                of_layer = []
+                for i in range(len(inputs)):
+                    activation = run.activations[layer][i : i + 1]
+                    if method.needs == "gradient":
+                        cams = method.function(activation, gradients[layer])
+                    elif method.needs == "activation":
+                        cams = method.function(activation).expand(len(rows), -1, -1)
+                    else:
+                        done = (number * len(inputs) + i, len(request.layers) * len(inputs))
+                        cams = scorecam(
+                            activation,
+                            inputs[i : i + 1],
+                            lambda masked: network.forward(masked).logits,
+                            progress=_part_of(progress, *done),
+                        )[rows]
+                    of_layer.append(cams)
+                maps[layer] = torch.stack(of_layer).float().cpu().numpy()
+        return maps
+
+    def _letterbox(self, radiograph: Radiograph) -> Letterbox:
+        return Letterbox.fit(radiograph.height, radiograph.width, self.classifier.input_size)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What to explain, checked and complete."""
+
+    classes: tuple[str, ...]
+    layers: tuple[str, ...]
+    method: str
+    contrast: str | None
+
+    @property
+    def needs_way_back(self) -> bool:
+        """Whether gradients must travel back through the network."""
+        return METHODS[self.method].needs == "gradient" and set(self.layers) != {LAST_LAYER}
+
+
+def _part_of(progress: Progress | None, done: int, total: int) -> Progress | None:
+    """Return a progress for task number `done` of `total` that reports to the whole one."""
+    if progress is None:
+        return None
+    return lambda share: progress((done + share) / total)
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """Return a float32 copy that nobody can change under another reader."""
+    copy = np.array(array, np.float32)
+    copy.flags.writeable = False
+    return copy
+
+
+def _check_known(kind: str, name: str, known: tuple[str, ...]) -> None:
+    """Raise a ValueError that lists what there is, when `name` is not among it."""
+    if name not in known:
+        listed = known if len(known) <= 12 else (*MAIN_LAYERS, "or a module inside them")
+        raise ValueError(f"There is no {kind} {name!r} here: choose one of {', '.join(listed)}.")

@@ -1,0 +1,161 @@
+"""From heatmap to picture: the overlay and the comparison figure."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from cxr_gradcam.cam import METHODS
+from cxr_gradcam.explainer import Explanation, Scale
+from cxr_gradcam.radiograph import Radiograph
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DISCLAIMER = "Research use only, not for clinical use."
+NO_EVIDENCE = "no positive evidence"
+ONSET = 0.1  # heat above the threshold over which the paint fades in, so that it has no hard rim
+_OPENCV_COLORMAPS = {
+    "turbo": cv2.COLORMAP_TURBO,
+    "jet": cv2.COLORMAP_JET,
+    "viridis": cv2.COLORMAP_VIRIDIS,
+    "inferno": cv2.COLORMAP_INFERNO,
+}
+COLORMAPS = (*_OPENCV_COLORMAPS, "gray")
+
+
+@cache
+def colormap_table(colormap: str) -> np.ndarray:
+    """Return a colour map as uint8 (256, 3) RGB, from the lowest heat to the highest.
+
+    Raises:
+        ValueError: when it is not one of `COLORMAPS`.
+    """
+    if colormap not in COLORMAPS:
+        raise ValueError(
+            f"There is no colormap {colormap!r} here: choose one of {', '.join(COLORMAPS)}."
+        )
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    if colormap == "gray":
+        table = np.repeat(ramp, 3, axis=1)
+    else:
+        coloured = cv2.applyColorMap(ramp, _OPENCV_COLORMAPS[colormap])  # (256, 1, 3) BGR
+        table = np.asarray(coloured[:, 0, ::-1], np.uint8).copy()
+    table.flags.writeable = False
+    return table
+
+
+def to_grey(radiograph: Radiograph) -> np.ndarray:
+    """Return the radiograph as uint8 (H, W)."""
+    return np.rint(radiograph.pixels * 255).astype(np.uint8)
+
+
+def overlay(
+    radiograph: Radiograph,
+    heatmap: np.ndarray,
+    colormap: str = "turbo",
+    opacity: float = 0.45,
+    threshold: float = 0.0,
+) -> np.ndarray:
+    """Paint a heatmap over a radiograph.
+
+    Each pixel is mixed as (1 - a) radiograph + a colour(heat), where a is `opacity`, fading in
+    over the first `ONSET` of heat above `threshold`. The mixture is never rescaled: opacity 0, or
+    a heatmap of zeros, gives the radiograph back exactly.
+
+    Args:
+        radiograph: the picture, (H, W).
+        heatmap: float32 (H, W) in [0, 1].
+        colormap: one of `COLORMAPS`.
+        opacity: from 0 (radiograph only) to 1 (colour only).
+        threshold: heat from 0 to 1 up to which nothing is painted.
+
+    Returns:
+        uint8 (H, W, 3) RGB.
+
+    Raises:
+        ValueError: for another shape, heat outside [0, 1], or an opacity or threshold outside.
+    """
+    if heatmap.shape != radiograph.pixels.shape:
+        raise ValueError(
+            f"The heatmap has the shape {heatmap.shape}, the radiograph {radiograph.pixels.shape}: "
+            "they must be the same."
+        )
+    for name, value in (("opacity", opacity), ("threshold", threshold)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"The {name} must be from 0 to 1, not {value}.")
+    if not (heatmap.min() >= 0 and heatmap.max() <= 1):
+        raise ValueError("The heatmap must lie in [0, 1]: take it from Explanation.heatmap.")
+    grey = cv2.cvtColor(to_grey(radiograph), cv2.COLOR_GRAY2RGB)
+    colour = colormap_table(colormap)[np.rint(heatmap * 255).astype(np.uint8)]
+    paint = (np.clip((heatmap - threshold) / ONSET, 0, 1) * opacity).astype(np.float32)
+    # cv2.blendLinear mixes (grey * w1 + colour * w2) / (w1 + w2) in one pass; the weights add to 1.
+    mixed = cv2.blendLinear(grey, colour, 1 - paint, paint)
+    return np.where(paint[:, :, None] > 0, mixed, grey)
+
+
+def comparison_figure(
+    radiograph: Radiograph,
+    explanation: Explanation,
+    layer: str | None = None,
+    *,
+    scale: Scale = "shared",
+    colormap: str = "turbo",
+    opacity: float = 0.45,
+    threshold: float = 0.0,
+) -> Figure:
+    """Draw the radiograph beside the overlays of every explained class, with a colour bar.
+
+    Args:
+        radiograph: the picture that was explained.
+        explanation: what to show.
+        layer: one of its layers; the first by default.
+        scale: "shared" draws one colour bar for all classes, "each" one per class.
+        colormap, opacity, threshold: as in `overlay`.
+
+    Returns:
+        A matplotlib figure that belongs to no window: save it with `figure.savefig`.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.figure import Figure
+
+    layer = explanation.layers[0] if layer is None else layer
+    count = 1 + len(explanation.classes)
+    panel = 2.9
+    aspect = radiograph.height / radiograph.width
+    figure = Figure(figsize=(panel * count + 0.9, panel * aspect + 1.15), layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    axes[0].imshow(radiograph.pixels, cmap="gray", vmin=0, vmax=1)
+    axes[0].set_title("radiograph", fontsize=11)
+    colours = ListedColormap(colormap_table(colormap) / 255.0)
+    for axis, name in zip(axes[1:], explanation.classes, strict=True):
+        heatmap = explanation.heatmap(name, layer, scale)
+        axis.imshow(overlay(radiograph, heatmap, colormap, opacity, threshold))
+        title = f"{name}  {explanation.probabilities[name]:.1%}"
+        weight = "bold" if name == explanation.predicted else "normal"
+        axis.set_title(title, fontsize=11, fontweight=weight)
+        top = explanation.peak(name, layer, scale)
+        if explanation.peak(name, layer) <= 0:
+            axis.set_xlabel(NO_EVIDENCE, fontsize=9)
+        elif scale == "each":
+            bar = ScalarMappable(Normalize(0, top), colours)
+            figure.colorbar(bar, ax=axis, orientation="horizontal", shrink=0.8)
+    top = max(explanation.peak(name, layer) for name in explanation.classes)
+    if scale == "shared" and top > 0:
+        bar = ScalarMappable(Normalize(0, top), colours)
+        figure.colorbar(bar, ax=list(axes), label=f"{explanation.unit} per cell", shrink=0.8)
+    for axis in axes:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(False)
+    against = f" rather than {explanation.contrast}" if explanation.contrast else ""
+    figure.suptitle(
+        f"{METHODS[explanation.method].label}{against} at {layer}, {scale} scale. {DISCLAIMER}",
+        fontsize=9,
+        color="0.35",
+    )
+    return figure

@@ -1,0 +1,243 @@
+"""One look at one radiograph: complete, consistent, correctly placed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import cxr_gradcam as cg
+from cxr_gradcam.cam import METHODS
+from cxr_gradcam.classifier import Classifier
+from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
+from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.radiograph import Radiograph
+from tests import oracle
+
+FAST_METHODS = [name for name, method in METHODS.items() if method.needs != "passes"]
+
+
+def test_the_public_names_work_together(explainer: Explainer, phantoms: list[Radiograph]) -> None:
+    explanation = explainer.explain(phantoms[0])
+    names = explainer.classifier.class_names
+    assert tuple(explanation.probabilities) == tuple(explanation.logits) == names
+    assert sum(explanation.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    assert explanation.predicted == max(names, key=explanation.probabilities.__getitem__)
+    assert explanation.layers == (LAST_LAYER,)
+    cells = explainer.classifier.input_size // 32
+    for name in names:
+        cam = explanation.cam(name, layer=LAST_LAYER)
+        heatmap = explanation.heatmap(name, layer=LAST_LAYER, scale="each")
+        assert (cam.dtype, cam.shape) == (np.float32, (cells, cells))
+        assert (heatmap.dtype, heatmap.shape) == (np.float32, phantoms[0].pixels.shape)
+        assert heatmap.min() >= 0
+        assert heatmap.max() == (1 if explanation.peak(name) > 0 else 0)
+
+
+def test_logits_are_torchvisions(explainer: Explainer, phantoms: list[Radiograph]) -> None:
+    module = cg.checkpoint.load_checkpoint().build_module()
+    for radiograph in phantoms[:4]:
+        with torch.inference_mode():
+            expected = module(explainer.model_input(radiograph))[0]
+        logits = torch.tensor(list(explainer.explain(radiograph).logits.values()))
+        torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+
+
+def test_the_evidence_is_complete(explainer: Explainer, phantoms: list[Radiograph]) -> None:
+    for radiograph in phantoms:
+        explanation = explainer.explain(radiograph)
+        for name, logit in explanation.logits.items():
+            total = explanation.evidence(name).sum() + explanation.biases[name]
+            assert total == pytest.approx(logit, abs=1e-4)
+            # At the last layer Grad-CAM is the positive part of the evidence, cell by cell.
+            np.testing.assert_allclose(
+                explanation.cam(name), np.maximum(explanation.evidence(name), 0), atol=1e-5
+            )
+
+
+def test_the_evidence_is_complete_on_real_films(explainer: Explainer, films: list[Path]) -> None:
+    for film in films:
+        explanation = explainer.explain(cg.load_radiograph(film))
+        for name, logit in explanation.logits.items():
+            total = explanation.evidence(name).sum() + explanation.biases[name]
+            assert total == pytest.approx(logit, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", FAST_METHODS)
+def test_batches_equal_singles(
+    method: str, explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    wide = Radiograph.from_array(phantoms[3].pixels[40:140], name="wide")
+    batch = [*phantoms[:3], wide]
+    for layers in ([LAST_LAYER], ["features.denseblock3", LAST_LAYER]):
+        together = explainer.explain_batch(batch, layers, method=method)
+        assert len(together) == len(batch)
+        for radiograph, explanation in zip(batch, together, strict=True):
+            alone = explainer.explain(radiograph, layers, method=method)
+            assert explanation.predicted == alone.predicted
+            assert explanation.letterbox == alone.letterbox
+            for name in explanation.classes:
+                assert explanation.logits[name] == pytest.approx(alone.logits[name], abs=1e-4)
+                for layer in layers:
+                    ours, theirs = explanation.cam(name, layer), alone.cam(name, layer)
+                    assert np.abs(ours - theirs).max() <= 1e-4 * max(theirs.max(), 1e-6)
+
+
+def test_one_pass_for_many_layers_equals_one_each(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    together = explainer.explain(phantoms[0], MAIN_LAYERS)
+    for layer in MAIN_LAYERS:
+        alone = explainer.explain(phantoms[0], [layer])
+        for name in together.classes:
+            np.testing.assert_array_equal(together.cam(name, layer), alone.cam(name, layer))
+
+
+def test_one_class_equals_the_same_among_all(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    layer = "features.denseblock4"
+    every = explainer.explain(phantoms[0], [layer])
+    one = explainer.explain(phantoms[0], [layer], classes=["Normal"])
+    assert one.classes == ("Normal",)
+    assert set(one.probabilities) == set(every.probabilities)
+    np.testing.assert_allclose(one.cam("Normal"), every.cam("Normal"), rtol=1e-4, atol=1e-7)
+
+
+def test_a_contrast_explains_the_difference_of_two_logits(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    module = cg.checkpoint.load_checkpoint().build_module()
+    layer = "features.denseblock4"
+    model_input = explainer.model_input(phantoms[0])
+    _, activations, gradients = oracle.activations_and_gradients(module, model_input, [layer])
+    difference = (gradients[layer][0] - gradients[layer][2]).numpy()
+    explanation = explainer.explain(phantoms[0], [layer], contrast="Normal")
+    assert explanation.classes == ("COVID", "Lung_Opacity", "Viral Pneumonia")
+    expected = oracle.brute_force_cam("gradcam", activations[layer][0].numpy(), difference)
+    np.testing.assert_allclose(explanation.cam("COVID"), expected, atol=1e-4 * expected.max())
+
+
+def test_eigencam_is_the_same_for_every_class(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    explanation = explainer.explain(phantoms[0], method="eigencam")
+    for name in explanation.classes:
+        np.testing.assert_array_equal(explanation.cam(name), explanation.cam("COVID"))
+
+
+def test_scorecam_reports_progress_over_all_layers(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    shares: list[float] = []
+    layers = ["features.pool0", "features.denseblock1.denselayer1"]  # 64 and 32 channels
+    explainer.explain(phantoms[0], layers, method="scorecam", progress=shares.append)
+    assert shares == [0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("shape", [(300, 700), (700, 300)])
+@pytest.mark.parametrize("place", [(0.25, 0.3), (0.6, 0.75)])
+def test_a_bright_square_is_explained_where_it_is(
+    shape: tuple[int, int], place: tuple[float, float], explainer: Explainer
+) -> None:
+    row, column, side = int(place[0] * shape[0]), int(place[1] * shape[1]), 80
+    grain = np.random.default_rng(0).uniform(0.3, 0.4, shape).astype(np.float32)
+    planted = grain.copy()
+    planted[row - side // 2 : row + side // 2, column - side // 2 : column + side // 2] = 1
+    plain, changed = (
+        explainer.explain(
+            Radiograph.from_array(pixels, name="grain"), ["features.relu0"], method="eigencam"
+        )
+        for pixels in (grain, planted)
+    )
+    heat = np.abs(changed.cam("COVID") - plain.cam("COVID"))
+    heat = changed.letterbox.restore(heat)
+    assert heat.shape == shape
+    rows, columns = np.nonzero(heat > 0.5 * heat.max())
+    assert abs(rows.mean() - row) < 8  # a cell of this layer is 11 pixels wide
+    assert abs(columns.mean() - column) < 8
+    assert abs(np.ptp(rows) - side) < 44
+    assert abs(np.ptp(columns) - side) < 44
+
+
+def test_shared_scale_divides_all_classes_of_a_layer_by_one_number(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    explanation = explainer.explain(phantoms[0], ["features.denseblock4"])
+    tops = {name: explanation.peak(name) for name in explanation.classes}
+    highest = max(tops, key=tops.__getitem__)
+    assert tops[highest] > 0
+    for name in explanation.classes:
+        assert explanation.peak(name, scale="shared") == tops[highest]
+        shared = explanation.heatmap(name, scale="shared")
+        np.testing.assert_allclose(
+            shared * tops[highest], explanation.letterbox.restore(explanation.cam(name)), atol=1e-6
+        )
+    assert explanation.heatmap(highest, scale="shared").max() == 1
+
+
+def test_a_map_without_positive_evidence_stays_zero(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    zero = [
+        (explanation, name)
+        for explanation in explainer.explain_batch(phantoms, ["features.denseblock4"])
+        for name in explanation.classes
+        if not explanation.cam(name).any()
+    ]
+    assert zero, "no phantom has a class without positive evidence any more: choose another layer"
+    for explanation, name in zero:
+        assert explanation.peak(name) == 0
+        for scale in ("each", "shared"):
+            assert not explanation.heatmap(name, scale=scale).any()
+
+
+def test_what_an_explanation_holds_cannot_be_changed(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    explanation = explainer.explain(phantoms[0])
+    for array in (explanation.cam("COVID"), explanation.evidence("COVID")):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 1
+
+
+def test_what_cannot_be_explained_is_refused(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    film = phantoms[0]
+    with pytest.raises(ValueError, match="no class 'Covid' here: choose one of COVID, Lung_"):
+        explainer.explain(film, classes=["Covid"])
+    with pytest.raises(ValueError, match=r"no layer 'norm5' here: choose one of features\.dense"):
+        explainer.explain(film, ["norm5"])
+    with pytest.raises(ValueError, match="no method 'cam' here: choose one of gradcam, "):
+        explainer.explain(film, method="cam")
+    with pytest.raises(ValueError, match="No layer to explain"):
+        explainer.explain(film, [])
+    with pytest.raises(ValueError, match="No class to explain"):
+        explainer.explain(film, classes=[])
+    with pytest.raises(ValueError, match="Eigen-CAM has no gradient to contrast"):
+        explainer.explain(film, method="eigencam", contrast="Normal")
+    with pytest.raises(ValueError, match="Normal cannot be contrasted with itself"):
+        explainer.explain(film, classes=["Normal"], contrast="Normal")
+    explanation = explainer.explain(film, classes=["COVID"])
+    with pytest.raises(ValueError, match="no class 'Normal' here: choose one of COVID"):
+        explanation.cam("Normal")
+    with pytest.raises(ValueError, match=r"no layer 'features\.denseblock1' here"):
+        explanation.heatmap("COVID", "features.denseblock1")
+    with pytest.raises(ValueError, match="no scale 'log' here: choose one of each, shared"):
+        explanation.heatmap("COVID", scale="log")  # type: ignore[arg-type]
+
+
+def test_no_radiograph_gives_no_explanation(explainer: Explainer) -> None:
+    assert explainer.explain_batch([]) == []
+
+
+def test_another_dtype_runs_through(phantoms: list[Radiograph], classifier: Classifier) -> None:
+    exact = Explainer(Classifier(cg.checkpoint.load_checkpoint(), dtype=torch.float64))
+    ours = Explainer(classifier).explain(phantoms[1], MAIN_LAYERS)
+    theirs = exact.explain(phantoms[1], MAIN_LAYERS)
+    for layer in MAIN_LAYERS:
+        for name in ours.classes:
+            expected = theirs.cam(name, layer)
+            # float32 against float64: see tests/test_cam.py on ReLUs near zero.
+            assert np.abs(ours.cam(name, layer) - expected).max() <= 1e-3 * expected.max() + 1e-7

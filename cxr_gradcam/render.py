@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from cxr_gradcam.explainer import Explanation, Scale
 from cxr_gradcam.radiograph import Radiograph
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DISCLAIMER = "Research use only, not for clinical use."
@@ -127,34 +128,45 @@ def comparison_figure(
     count = 1 + len(explanation.classes)
     panel = 2.9
     aspect = radiograph.height / radiograph.width
-    figure = Figure(figsize=(panel * count + 0.9, panel * aspect + 1.15), layout="constrained")
+    shared = scale == "shared"
+    size = (panel * count + (0.8 if shared else 0), panel * aspect + (0.65 if shared else 1.3))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, count, squeeze=False)[0]
     axes[0].imshow(radiograph.pixels, cmap="gray", vmin=0, vmax=1)
     axes[0].set_title("radiograph", fontsize=11)
     colours = ListedColormap(colormap_table(colormap) / 255.0)
+
+    def draw_bar(axis: Axes | list[Axes], top: float, **options: Any) -> Axes:
+        mappable = ScalarMappable(Normalize(0, top), colours)
+        bar = figure.colorbar(mappable, ax=axis, label=f"{explanation.unit} per cell", **options)
+        return bar.ax
+
     for axis, name in zip(axes[1:], explanation.classes, strict=True):
         heatmap = explanation.heatmap(name, layer, scale)
         axis.imshow(overlay(radiograph, heatmap, colormap, opacity, threshold))
         title = f"{name}  {explanation.probabilities[name]:.1%}"
         weight = "bold" if name == explanation.predicted else "normal"
         axis.set_title(title, fontsize=11, fontweight=weight)
-        top = explanation.peak(name, layer, scale)
         if explanation.peak(name, layer) <= 0:
             axis.set_xlabel(NO_EVIDENCE, fontsize=9)
-        elif scale == "each":
-            bar = ScalarMappable(Normalize(0, top), colours)
-            figure.colorbar(bar, ax=axis, orientation="horizontal", shrink=0.8)
-    top = max(explanation.peak(name, layer) for name in explanation.classes)
-    if scale == "shared" and top > 0:
-        bar = ScalarMappable(Normalize(0, top), colours)
-        figure.colorbar(bar, ax=list(axes), label=f"{explanation.unit} per cell", shrink=0.8)
+    if shared:
+        top = explanation.peak(explanation.classes[0], layer, "shared")
+        if top > 0:
+            draw_bar(list(axes), top, shrink=0.85, pad=0.01)
+    else:
+        tops = [0.0, *(explanation.peak(name, layer) for name in explanation.classes)]
+        for axis, top in zip(axes, tops, strict=True):
+            # A panel without heat keeps the room of a bar, so that all pictures stay in line.
+            bar = draw_bar(axis, top or 1.0, orientation="horizontal", shrink=0.8)
+            bar.set_visible(top > 0)
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
         axis.spines[:].set_visible(False)
     against = f" rather than {explanation.contrast}" if explanation.contrast else ""
     figure.suptitle(
-        f"{METHODS[explanation.method].label}{against} at {layer}, {scale} scale. {DISCLAIMER}",
+        f"{METHODS[explanation.method].label}{against} at {layer}, "
+        f"{'one scale for all classes' if shared else 'a scale per class'}. {DISCLAIMER}",
         fontsize=9,
         color="0.35",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -47,6 +47,7 @@ class Explanation:
     biases: Mapping[str, float]
     _cams: Mapping[tuple[str, str], np.ndarray]
     _evidence: Mapping[str, np.ndarray]
+    _peaks: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     @property
     def unit(self) -> str:
@@ -95,9 +96,8 @@ class Explanation:
         Raises:
             ValueError: when this explanation has no such class or layer, or for another scale.
         """
+        top = self.peak(class_name, layer, scale)
         restored = self.letterbox.restore(self.cam(class_name, layer))
-        # The common maximum is taken first: it costs the other classes' maps only when shared.
-        top = float(restored.max()) if scale == "each" else self.peak(class_name, layer, scale)
         return restored / np.float32(top) if top > 0 else np.zeros_like(restored)
 
     def peak(self, class_name: str, layer: str | None = None, scale: Scale = "each") -> float:
@@ -109,10 +109,13 @@ class Explanation:
             ValueError: as `heatmap`.
         """
         _check_known("scale", scale, ("each", "shared"))
+        layer = self.layers[0] if layer is None else layer
         cam = self.cam(class_name, layer)
-        if scale == "each":
-            return float(self.letterbox.restore(cam).max())
-        return max(self.peak(name, layer) for name in self.classes)
+        if scale == "shared":
+            return max(self.peak(name, layer) for name in self.classes)
+        if (class_name, layer) not in self._peaks:  # resampling a large film takes a while
+            self._peaks[class_name, layer] = float(self.letterbox.restore(cam).max())
+        return self._peaks[class_name, layer]
 
 
 class Explainer:

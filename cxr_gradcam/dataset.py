@@ -1,0 +1,151 @@
+"""The dataset folder: its classes and their image files.
+
+Three layouts are read, in any mixture of readable formats:
+
+- `<root>/<Class>/images/*`, the Kaggle layout, with optional masks beside,
+- `<root>/<Class>/*`,
+- `<root>/{train,val,test}/<Class>/*`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cxr_gradcam.radiograph import READABLE_SUFFIXES
+
+ENVIRONMENT_VARIABLE = "CXR_DATA"
+DEFAULT_FOLDER = Path("data") / "COVID-19_Radiography_Dataset"
+SPLITS = ("train", "val", "test")
+IMAGES = "images"
+# Folders that stand beside a class's images but hold none, so they are never classes themselves.
+NOT_CLASSES = frozenset({IMAGES, "masks", "lesions"})
+
+
+class DatasetError(ValueError):
+    """A folder is no dataset. One sentence: what is wrong, where, what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset folder as it was when it was read.
+
+    Attributes:
+        root: the folder.
+        images: class name -> its image files, in natural order; no class is empty.
+    """
+
+    root: Path
+    images: Mapping[str, tuple[Path, ...]]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in natural order."""
+        return tuple(self.images)
+
+    @cached_property
+    def by_label(self) -> Mapping[str, Mapping[str, Path]]:
+        """Class name -> short name -> image file, in the same order.
+
+        The short name is the file's name, after its split's name where the folder has splits, so
+        it is unique within a class and tells nothing of where the folder lies.
+        """
+        return {
+            name: {self._label(path): path for path in paths} for name, paths in self.images.items()
+        }
+
+    def _label(self, path: Path) -> str:
+        first = path.relative_to(self.root).parts[0]
+        return f"{first}/{path.name}" if first in SPLITS else path.name
+
+
+def find_dataset(
+    environment: Mapping[str, str] = os.environ, working_folder: Path | None = None
+) -> Dataset | None:
+    """Read the dataset folder that the user set up.
+
+    Args:
+        environment: where `CXR_DATA` may name the folder.
+        working_folder: where `data/COVID-19_Radiography_Dataset` is looked for when `CXR_DATA` is
+            not set; the process's own by default.
+
+    Returns:
+        The dataset; None when `CXR_DATA` is not set and there is no such folder.
+
+    Raises:
+        DatasetError: when `CXR_DATA` is set, or the default folder exists, and is no dataset.
+    """
+    named = environment.get(ENVIRONMENT_VARIABLE, "").strip()
+    if named:
+        return read_dataset(Path(named).expanduser())
+    default = (working_folder or Path.cwd()) / DEFAULT_FOLDER
+    return read_dataset(default) if default.is_dir() else None
+
+
+def read_dataset(root: Path) -> Dataset:
+    """List the classes of a folder and their images.
+
+    Raises:
+        DatasetError: when the folder is missing, may not be read, or holds no class with images.
+    """
+    if not root.is_dir():
+        raise DatasetError(
+            f"There is no dataset folder at {root}: check the path, or {ENVIRONMENT_VARIABLE}."
+        )
+    found: dict[str, list[Path]] = {}
+    try:
+        for folder in _class_folders(root):
+            found.setdefault(folder.name, []).extend(_images(folder))
+    except OSError as error:
+        raise DatasetError(
+            f"The dataset folder {root} cannot be read ({error.strerror or 'input error'}): "
+            "check who may read it."
+        ) from None
+    images = {
+        name: tuple(sorted(found[name], key=lambda path: natural_key(str(path.relative_to(root)))))
+        for name in sorted(found, key=natural_key)
+        if found[name]
+    }
+    if not images:
+        raise DatasetError(
+            f"{root} holds no images in class folders: arrange them as <Class>/images/*.png, "
+            "<Class>/*.png or train/<Class>/*.png."
+        )
+    return Dataset(root, images)
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Return a sort key that puts COVID-2 before COVID-10, and upper beside lower case."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts)
+
+
+def _class_folders(root: Path) -> Iterator[Path]:
+    """Give every folder that may be a class: those of each split, else those of the root."""
+    splits = [root / split for split in SPLITS if (root / split).is_dir()]
+    for parent in splits or [root]:
+        for folder in parent.iterdir():
+            if _is_visible(folder.name) and folder.name not in NOT_CLASSES and folder.is_dir():
+                yield folder
+
+
+def _images(folder: Path) -> list[Path]:
+    """List the image files of a class folder, in no order."""
+    inner = folder / IMAGES
+    with os.scandir(inner if inner.is_dir() else folder) as entries:
+        return [
+            Path(entry.path)
+            for entry in entries
+            if _is_visible(entry.name)
+            and entry.name.lower().endswith(READABLE_SUFFIXES)
+            and entry.is_file()
+        ]
+
+
+def _is_visible(name: str) -> bool:
+    # macOS leaves a hidden "._name.png" beside every file that it copies to a foreign disk.
+    return not name.startswith(".")

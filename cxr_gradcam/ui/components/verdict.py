@@ -1,0 +1,39 @@
+"""What the classifier says: the predicted class and the probability of every class."""
+
+from __future__ import annotations
+
+from html import escape
+
+import streamlit as st
+
+from cxr_gradcam.classifier import Classifier
+from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.render import DISCLAIMER
+from cxr_gradcam.ui.text import class_label
+
+
+def verdict(explanation: Explanation, classifier: Classifier) -> None:
+    """Draw the predicted class and a bar for each class, in the checkpoint's order."""
+    predicted = explanation.predicted
+    rows = "".join(
+        _row(name, share, name == predicted) for name, share in explanation.probabilities.items()
+    )
+    calibrated = "calibrated" if classifier.temperature != 1 else "not calibrated"
+    st.html(
+        '<section class="cxr-verdict" aria-label="What the classifier says">'
+        '<div class="cxr-said"><p class="cxr-label">Predicted class</p>'
+        f'<p class="cxr-predicted">{escape(class_label(predicted))} '
+        f"<span>{explanation.probabilities[predicted]:.1%}</span></p></div>"
+        f'<div class="cxr-rows">{rows}</div></section>'
+        f'<p class="cxr-note"><b>{escape(DISCLAIMER)}</b> '
+        f"Probabilities of a research model, {calibrated}: it always answers with one of its "
+        f"{len(explanation.probabilities)} classes, whatever the picture shows.</p>"
+    )
+
+
+def _row(name: str, share: float, predicted: bool) -> str:
+    return (
+        f'<div class="cxr-row{" cxr-first" if predicted else ""}">'
+        f"<span>{escape(class_label(name))}</span><span>{share:.1%}</span>"
+        f'<div class="cxr-track"><div style="width: {share:.2%}"></div></div></div>'
+    )

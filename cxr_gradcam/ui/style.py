@@ -1,0 +1,105 @@
+"""The little CSS that Streamlit's theme cannot say, and the icon.
+
+Colours come from the theme: text is `currentColor`, softened by opacity, so one rule serves light
+and dark. The accent is a teal that reads on both.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+ACCENT = "#1793a6"
+_LUNGS = (
+    "<rect width='32' height='32' rx='7' fill='#0e2a33'/>"
+    "<path d='M14 8v8c0 1-1 2-2 2-2 1-3 4-3 7 2 0 5-1 6-3V8zm4 0v8c0 1 1 2 2 2 2 1 3 4 3 7-2 0-5-1"
+    "-6-3V8z' fill='#dfeaec'/><circle cx='21' cy='20' r='5' fill='#f2994a' fill-opacity='.85'/>"
+)
+ICON = f"<svg viewBox='0 0 32 32' xmlns='http://www.w3.org/2000/svg'>{_LUNGS}</svg>"
+
+WORDMARK = (
+    "<svg viewBox='0 0 178 32' xmlns='http://www.w3.org/2000/svg'>"
+    f"<g>{_LUNGS}</g><text x='42' y='22' font-family='sans-serif' font-size='17' "
+    f"font-weight='600' textLength='130' lengthAdjust='spacingAndGlyphs' "
+    f"fill='{ACCENT}'>CXR Grad-CAM</text></svg>"
+)
+
+CSS = """
+.stMainBlockContainer { max-width: 1600px; padding-bottom: 3rem; }
+@media (min-width: 768px) {
+  .stMainBlockContainer { padding-left: 2.5rem; padding-right: 2.5rem; }
+  .st-key-open_another { display: none; }
+}
+[data-testid="stSidebarHeader"] { margin-bottom: 1.25rem; }
+[data-testid="stAlertContainer"] { padding: .65rem .85rem; }
+[data-testid="stAlertContainer"] p { font-size: .95rem; }
+.cxr-label { font-size: .9rem; margin: 0; font-weight: 500; }
+.cxr-note { font-size: .85rem; line-height: 1.45; opacity: .8; margin: 0; }
+.cxr-title { font-size: .9rem; font-weight: 500; margin: 0; display: flex; gap: .75rem;
+  justify-content: space-between; font-variant-numeric: tabular-nums; }
+.cxr-title span:first-child { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.cxr-title span + span { opacity: .75; font-weight: 400; }
+.cxr-heading h1 { font-size: 1.5rem; line-height: 1.3; padding: 0; margin: 0; font-weight: 600;
+  overflow-wrap: anywhere; }
+.cxr-heading p { font-size: .9rem; opacity: .75; margin: 0; }
+.st-key-heading { flex-wrap: nowrap; }
+.st-key-heading > div:has(.cxr-heading) { flex: 1 1 auto; min-width: 0; }
+.cxr-hero h1 { font-size: 2.1rem; line-height: 1.2; font-weight: 600; padding: 0;
+  margin: 0 0 .7rem; text-wrap: balance; }
+.cxr-hero p { font-size: 1.1rem; line-height: 1.5; opacity: .82; margin: 0 0 .5rem;
+  max-width: 46rem; }
+.cxr-section { font-size: 1.15rem; font-weight: 600; padding: 0; margin: 1rem 0 0; }
+.cxr-section span { font-size: .9rem; font-weight: 400; opacity: .75; margin-left: .4rem; }
+
+.cxr-verdict { display: flex; flex-wrap: wrap; gap: .75rem 3rem; align-items: center;
+  margin-bottom: .75rem; }
+.cxr-verdict .cxr-label { font-weight: 400; opacity: .75; }
+.cxr-said { flex: 0 0 auto; min-width: 12rem; }
+.cxr-predicted { font-size: 1.7rem; line-height: 1.2; font-weight: 600; margin: 0; }
+.cxr-predicted span { font-weight: 400; opacity: .75; font-variant-numeric: tabular-nums; }
+.cxr-rows { flex: 1 1 22rem; display: grid; gap: .7rem 1.5rem; padding-bottom: .3rem;
+  grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); }
+.cxr-row { display: flex; flex-wrap: wrap; justify-content: space-between; font-size: .92rem;
+  font-variant-numeric: tabular-nums; }
+.cxr-row > span { opacity: .8; }
+.cxr-first > span { opacity: 1; font-weight: 600; }
+.cxr-track { flex: 1 0 100%; height: 6px; border-radius: 3px; margin-top: .35rem;
+  overflow: hidden; background: color-mix(in srgb, currentColor 12%, transparent); }
+.cxr-track > div { height: 100%; min-width: 2px; border-radius: 3px;
+  background: color-mix(in srgb, currentColor 45%, transparent); }
+.cxr-first .cxr-track > div { background: var(--cxr-accent); }
+
+.cxr-ramp { height: 12px; border-radius: 3px; overflow: hidden;
+  border: 1px solid color-mix(in srgb, currentColor 25%, transparent); }
+.cxr-ramp > div { height: 100%; }
+.cxr-ticks { display: flex; justify-content: space-between; font-size: .8rem; opacity: .85;
+  font-variant-numeric: tabular-nums; margin: .15rem 0; }
+
+.st-key-workbench > div:has(> .st-key-stage) { flex: 3 1 34rem; min-width: 0; }
+.st-key-workbench > div:has(> .st-key-inspector) { flex: 1 1 15rem; min-width: 0; }
+@media (min-width: 1200px) {
+  .st-key-workbench > div:has(> .st-key-inspector) { max-width: 21rem; }
+}
+.st-key-inspector { display: grid; gap: 1rem 1.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); align-content: start; }
+.st-key-inspector > div:has(.st-key-downloads) { grid-column: 1 / -1; }
+.st-key-panes > div { flex: 1 1 15rem; min-width: 0; }
+.st-key-classes > div, .st-key-gallery > div { flex: 1 1 9rem; min-width: 0; }
+.st-key-panes img, .st-key-classes img, .st-key-gallery img { display: block; width: 100%;
+  object-fit: contain; background: #000; border-radius: 6px; }
+.st-key-panes img { max-height: min(64vh, 44rem); }
+.st-key-classes img { max-height: 27rem; }
+@media (max-width: 640px) { .st-key-panes { flex-wrap: wrap-reverse; } }
+
+.st-key-welcome { max-width: 62rem; margin: 0 auto; }
+.st-key-welcome [data-testid="stFileUploaderDropzone"] { min-height: 8.5rem;
+  flex-direction: column; align-items: center; justify-content: center; gap: .6rem;
+  border: 1.5px dashed color-mix(in srgb, currentColor 35%, transparent); }
+.st-key-welcome [data-testid="stFileUploaderDropzoneInstructions"] { flex: 0 0 auto; }
+.st-key-welcome [data-testid="stFileUploader"] label p { font-size: 1.05rem; font-weight: 500; }
+"""
+
+
+def apply() -> None:
+    """Put the style and the name on the page."""
+    st.logo(WORDMARK, size="large")
+    st.html(f"<style>:root {{ --cxr-accent: {ACCENT}; }}{CSS}</style>")

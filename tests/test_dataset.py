@@ -1,0 +1,108 @@
+"""The three layouts of a dataset folder, what is left out of them, and what is no dataset."""
+
+from pathlib import Path
+
+import pytest
+
+from cxr_gradcam.dataset import (
+    DEFAULT_FOLDER,
+    DatasetError,
+    find_dataset,
+    natural_key,
+    read_dataset,
+)
+
+
+def make(root: Path, *names: str) -> Path:
+    """Write empty files: nothing here reads their contents."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def names(root: Path, class_name: str) -> list[str]:
+    return [path.name for path in read_dataset(root).images[class_name]]
+
+
+def test_kaggle_layout_without_masks(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        "COVID/images/COVID-10.png",
+        "COVID/images/COVID-2.png",
+        "COVID/masks/COVID-2.png",
+        "Normal/images/Normal-1.png",
+        "COVID.metadata.xlsx",
+    )
+    dataset = read_dataset(tmp_path)
+    assert dataset.classes == ("COVID", "Normal")
+    assert names(tmp_path, "COVID") == ["COVID-2.png", "COVID-10.png"]
+
+
+def test_flat_layout_takes_any_readable_format(tmp_path: Path) -> None:
+    make(
+        tmp_path, "A/1.PNG", "A/2.jpg", "A/3.dcm", "A/4.txt", "A/._1.PNG", "B/5.tiff", ".git/6.png"
+    )
+    assert read_dataset(tmp_path).classes == ("A", "B")
+    assert names(tmp_path, "A") == ["1.PNG", "2.jpg", "3.dcm"]
+
+
+def test_splits_are_joined_and_labelled(tmp_path: Path) -> None:
+    make(tmp_path, "train/A/1.png", "val/A/1.png", "test/A/images/9.png", "train/B/2.png")
+    dataset = read_dataset(tmp_path)
+    assert dataset.classes == ("A", "B")
+    assert list(dataset.by_label["A"]) == ["test/9.png", "train/1.png", "val/1.png"]
+    assert dataset.by_label["A"]["val/1.png"] == tmp_path / "val/A/1.png"
+
+
+def test_class_without_images_is_left_out(tmp_path: Path) -> None:
+    make(tmp_path, "A/1.png", "Empty/readme.txt", "masks/1.png")
+    assert read_dataset(tmp_path).classes == ("A",)
+
+
+def test_natural_order_compares_numbers_and_never_fails() -> None:
+    mixed = ["x10", "X2", "2", "10a", "x", "10", "x²"]
+    assert sorted(mixed, key=natural_key) == ["2", "10", "10a", "x", "X2", "x10", "x²"]
+
+
+def test_environment_goes_before_the_default_folder(tmp_path: Path) -> None:
+    make(tmp_path / "mine", "A/1.png")
+    make(tmp_path / DEFAULT_FOLDER, "B/1.png")
+    found = find_dataset({"CXR_DATA": str(tmp_path / "mine")}, tmp_path)
+    assert found is not None
+    assert found.classes == ("A",)
+    found = find_dataset({}, tmp_path)
+    assert found is not None
+    assert found.classes == ("B",)
+
+
+def test_no_folder_set_up_is_no_dataset(tmp_path: Path) -> None:
+    assert find_dataset({}, tmp_path) is None
+    assert find_dataset({"CXR_DATA": " "}, tmp_path) is None
+
+
+def test_missing_folder_says_where_to_look(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no dataset folder at .*gone: check the path"):
+        find_dataset({"CXR_DATA": str(tmp_path / "gone")}, tmp_path)
+
+
+def test_folder_without_classes_says_how_to_arrange_it(tmp_path: Path) -> None:
+    make(tmp_path, "1.png", "2.png")
+    with pytest.raises(DatasetError, match="no images in class folders: arrange"):
+        read_dataset(tmp_path)
+
+
+def test_unreadable_folder_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # root may read anything, so chmod would not do
+    with pytest.raises(DatasetError, match=r"cannot be read \(Permission denied\)"):
+        read_dataset(tmp_path)
+
+
+def test_real_dataset(shared_data: Path) -> None:
+    dataset = read_dataset(shared_data / "COVID-19_Radiography_Dataset")
+    assert dataset.classes == ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
+    assert sum(map(len, dataset.images.values())) == 9_530

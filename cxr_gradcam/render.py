@@ -91,11 +91,13 @@ def overlay(
     if not (heatmap.min() >= 0 and heatmap.max() <= 1):
         raise ValueError("The heatmap must lie in [0, 1]: take it from Explanation.heatmap.")
     grey = cv2.cvtColor(to_grey(radiograph), cv2.COLOR_GRAY2RGB)
-    colour = colormap_table(colormap)[np.rint(heatmap * 255).astype(np.uint8)]
+    level = cv2.cvtColor(cv2.convertScaleAbs(heatmap, alpha=255), cv2.COLOR_GRAY2RGB)
+    colour = cv2.LUT(level, colormap_table(colormap)[None])
     paint = (np.clip((heatmap - threshold) / ONSET, 0, 1) * opacity).astype(np.float32)
     # cv2.blendLinear mixes (grey * w1 + colour * w2) / (w1 + w2) in one pass; the weights add to 1.
     mixed = cv2.blendLinear(grey, colour, 1 - paint, paint)
-    return np.where(paint[:, :, None] > 0, mixed, grey)
+    # Where nothing is painted the grey stays as it is, free of the mixture's rounding.
+    return np.asarray(cv2.copyTo(grey, (paint <= 0).view(np.uint8), mixed), np.uint8)
 
 
 def comparison_figure(

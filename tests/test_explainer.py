@@ -8,6 +8,7 @@ import torch
 
 import cxr_gradcam as cg
 from cxr_gradcam.cam import METHODS
+from cxr_gradcam.checkpoint import load_checkpoint
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
 from cxr_gradcam.explainer import Explainer
@@ -35,7 +36,7 @@ def test_the_public_names_work_together(explainer: Explainer, phantoms: list[Rad
 
 
 def test_logits_are_torchvisions(explainer: Explainer, phantoms: list[Radiograph]) -> None:
-    module = cg.checkpoint.load_checkpoint().build_module()
+    module = load_checkpoint().build_module()
     for radiograph in phantoms[:4]:
         with torch.inference_mode():
             expected = module(explainer.model_input(radiograph))[0]
@@ -107,7 +108,7 @@ def test_one_class_equals_the_same_among_all(
 def test_a_contrast_explains_the_difference_of_two_logits(
     explainer: Explainer, phantoms: list[Radiograph]
 ) -> None:
-    module = cg.checkpoint.load_checkpoint().build_module()
+    module = load_checkpoint().build_module()
     layer = "features.denseblock4"
     model_input = explainer.model_input(phantoms[0])
     _, activations, gradients = oracle.activations_and_gradients(module, model_input, [layer])
@@ -233,7 +234,7 @@ def test_no_radiograph_gives_no_explanation(explainer: Explainer) -> None:
 
 
 def test_another_dtype_runs_through(phantoms: list[Radiograph], classifier: Classifier) -> None:
-    exact = Explainer(Classifier(cg.checkpoint.load_checkpoint(), dtype=torch.float64))
+    exact = Explainer(Classifier(load_checkpoint(), dtype=torch.float64))
     ours = Explainer(classifier).explain(phantoms[1], MAIN_LAYERS)
     theirs = exact.explain(phantoms[1], MAIN_LAYERS)
     for layer in MAIN_LAYERS:

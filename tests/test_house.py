@@ -80,8 +80,16 @@ def test_only_the_page_imports_streamlit_and_nothing_imports_the_page() -> None:
             assert not imports(path) & {"streamlit", "cxr_gradcam.ui"}, path
 
 
-def test_importing_the_package_brings_neither_streamlit_nor_matplotlib() -> None:
-    code = "import sys, cxr_gradcam; print(*sorted({'streamlit', 'matplotlib'} & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("imported", "unwanted"),
+    [
+        ("cxr_gradcam.cli", "torch"),  # `--help` comes at once
+        ("cxr_gradcam.render, cxr_gradcam.classifier", "streamlit"),
+        ("cxr_gradcam.render, cxr_gradcam.classifier", "matplotlib"),
+    ],
+)
+def test_importing_brings_nothing_heavy_that_is_not_needed(imported: str, unwanted: str) -> None:
+    code = f"import sys, {imported}; print(*({{{unwanted!r}}} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -91,6 +99,8 @@ def test_importing_the_package_brings_neither_streamlit_nor_matplotlib() -> None
 def test_public_names() -> None:
     for name in cxr_gradcam.__all__:
         assert getattr(cxr_gradcam, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'expalin'"):
+        _ = cxr_gradcam.expalin
 
 
 def test_nothing_tracked_is_an_xray_or_a_path_of_one_machine() -> None:

@@ -1,0 +1,1 @@
+"""Explaining many files: what stands behind the command `explain`."""

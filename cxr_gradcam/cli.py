@@ -1,0 +1,233 @@
+"""The command line: `python -m cxr_gradcam explain | phantom`.
+
+Exit codes: 0 all went well; 1 some file could not be read, the others are done; 2 wrong usage, or
+results that cannot be written; 128 + the signal's number when stopped. What needs PyTorch is
+imported inside the commands, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from cxr_gradcam.batch.run import Run
+    from cxr_gradcam.batch.summary import Row, Tally
+
+SOME_UNREADABLE = 1
+CANNOT = 2
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="See why a chest X-ray classifier says what it says. Research use only, not for clinical "
+    "use.",
+)
+
+
+class Scale(StrEnum):
+    """How heatmaps of one radiograph are scaled."""
+
+    EACH = "each"
+    SHARED = "shared"
+
+
+class Stopped(BaseException):
+    """A signal asked the program to stop. No `Exception`, so nothing on the way swallows it."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.signal_number = signal_number
+
+
+@app.command()
+def explain(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH", help="Radiographs, and folders to search for them."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")],
+    shown: Annotated[
+        str, typer.Option("--class", metavar="NAME", help="A class, 'predicted' or 'all'.")
+    ] = "predicted",
+    layer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Such as features.denseblock3.", show_default="the last"),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help="Such as gradcam, layercam or scorecam.")
+    ] = "gradcam",
+    scale: Annotated[
+        Scale | None,
+        typer.Option(
+            help="Divide heatmaps by their own maximum, or by the largest of all classes.",
+            show_default="shared with --class all, else each",
+        ),
+    ] = None,
+    colormap: Annotated[
+        str, typer.Option(metavar="NAME", help="turbo, jet, viridis, inferno or gray.")
+    ] = "turbo",
+    opacity: Annotated[float, typer.Option(help="Of the paint, from 0 to 1.")] = 0.45,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Made by train.py.", show_default="the bundled one"),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Radiographs at once; smaller takes less memory.")
+    ] = 8,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Redo files that are finished already.")
+    ] = False,
+) -> None:
+    """Explain radiographs: overlays and heatmaps for each, and one table of all.
+
+    Writes OUT/<name>/overlay-<class>.png, heatmap-<class>.npy and explanation.json for every
+    radiograph, and OUT/summary.csv. What is finished already is kept, so a run that was stopped
+    goes on when started again. torchrun --nproc-per-node N -m cxr_gradcam explain ... shares the
+    files among N processes.
+    """
+    with _stoppable():
+        from cxr_gradcam.batch.results import Settings
+        from cxr_gradcam.batch.run import prepare
+        from cxr_gradcam.densenet import LAST_LAYER
+
+        scale = scale or (Scale.SHARED if shown == "all" else Scale.EACH)
+        with _usage_errors_told(out):
+            run = prepare(
+                paths,
+                out,
+                Settings(shown, layer or LAST_LAYER, method, scale.value, colormap, opacity),
+                checkpoint=checkpoint,
+                device=device,
+                batch_size=batch_size,
+                overwrite=overwrite,
+            )
+        tally = _explain_with_progress(run)
+    if tally:
+        _tell(tally, out)
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Option(help="Folder for images and masks; made if missing.")],
+    count: Annotated[int, typer.Option(min=1, help="How many; the classes take turns.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first; same seed, same pictures.")] = 0,
+    size: Annotated[int, typer.Option(help="Side in pixels.")] = 256,
+) -> None:
+    """Draw synthetic radiographs with known lesions, in the layout of a dataset folder."""
+    with _stoppable():
+        from cxr_gradcam.phantom import write_phantoms
+
+        with _usage_errors_told(out):
+            written = write_phantoms(out, count, seed, size)
+    typer.echo(f"{len(written)} phantoms are in {out}.")
+
+
+def _explain_with_progress(run: Run) -> Tally | None:
+    """Carry a run out behind a progress bar; where it cannot end, say why in one sentence."""
+    from cxr_gradcam.batch.processes import ProcessLostError
+    from cxr_gradcam.batch.run import carry_out
+    from cxr_gradcam.batch.summary import Tally
+
+    processes, total, own = run.processes, len(run.share), Tally()
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("Explaining"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=processes.local_rank > 0 or not console.is_terminal,
+    )
+    shown = bar.add_task("", total=total)
+
+    def report(row: Row) -> None:
+        own.add(row.outcome, row.error)
+        bar.advance(shown)
+
+    go_on = "run the same command again to go on"
+    try:
+        with bar:
+            return carry_out(run, report)
+    except OSError as error:
+        _fail(f"{_unwritable(error, run.task.out)}, then {go_on}.")
+    except MemoryError:
+        _fail(f"There is not enough memory: {go_on}, with a smaller --batch-size.")
+    except ProcessLostError:
+        _fail(f"Another process of this run has ended early: {go_on}.")
+    except Stopped as stop:
+        if processes.local_rank == 0:
+            share = " of this process" if processes.count > 1 else ""
+            typer.echo(f"Stopped with {own.total} of {total} files{share} done: {go_on}.", err=True)
+        raise typer.Exit(128 + stop.signal_number) from None
+
+
+def _tell(tally: Tally, out: Path) -> None:
+    """Say what became of the files; leave with the exit code that says it too."""
+    from cxr_gradcam.batch.summary import SUMMARY
+
+    count = tally.outcomes
+    for error in tally.errors:
+        typer.echo(error, err=True)
+    if count["unreadable"] > len(tally.errors):
+        typer.echo(f"... and more: see the column error of {out / SUMMARY}.", err=True)
+    typer.echo(
+        f"Explained {count['explained']}, kept {count['kept']} from before, could not read "
+        f"{count['unreadable']} of {tally.total} files; the table is {out / SUMMARY}."
+    )
+    if count["unreadable"]:
+        raise typer.Exit(SOME_UNREADABLE)
+
+
+@contextmanager
+def _usage_errors_told(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _fail(f"{_unwritable(error, out)}, or choose another folder for --out.")
+    except ValueError as error:  # the package's own: each is a sentence
+        _fail(str(error))
+
+
+def _unwritable(error: OSError, out: Path) -> str:
+    where, why = error.filename or out, error.strerror or "input error"
+    return f"Nothing can be written to {where} ({why}): free space or permit it"
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(CANNOT)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Raise `Stopped` on Ctrl-C or SIGTERM; once, so that tidying up is not cut short."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for one in signals:
+            signal.signal(one, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {one: signal.signal(one, stop) for one in signals}
+    try:
+        yield
+    except Stopped as stopped:
+        typer.echo("Stopped before the first file.", err=True)
+        raise typer.Exit(128 + stopped.signal_number) from None
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -1,8 +1,8 @@
-"""The dataset folder: its classes and their image files.
+"""The dataset folder: its classes, their image files and their lung masks.
 
 Three layouts are read, in any mixture of readable formats:
 
-- `<root>/<Class>/images/*`, the Kaggle layout, with optional masks beside,
+- `<root>/<Class>/images/*`, the Kaggle layout, with optional `<root>/<Class>/masks/*`,
 - `<root>/<Class>/*`,
 - `<root>/{train,val,test}/<Class>/*`.
 """
@@ -22,8 +22,9 @@ ENVIRONMENT_VARIABLE = "CXR_DATA"
 DEFAULT_FOLDER = Path("data") / "COVID-19_Radiography_Dataset"
 SPLITS = ("train", "val", "test")
 IMAGES = "images"
+MASKS = "masks"
 # Folders that stand beside a class's images but hold none, so they are never classes themselves.
-NOT_CLASSES = frozenset({IMAGES, "masks", "lesions"})
+NOT_CLASSES = frozenset({IMAGES, MASKS, "lesions"})
 
 
 class DatasetError(ValueError):
@@ -58,9 +59,33 @@ class Dataset:
             name: {self._label(path): path for path in paths} for name, paths in self.images.items()
         }
 
-    def _label(self, path: Path) -> str:
+    @cached_property
+    def lung_masks(self) -> Mapping[Path, Path]:
+        """Image file -> its lung mask: the file of the same name, in any format, in `masks`.
+
+        Images without a mask are left out.
+
+        Raises:
+            DatasetError: when a folder of masks may not be read.
+        """
+        found: dict[Path, Path] = {}
+        listed: dict[Path, dict[str, Path]] = {}
+        for path in (path for paths in self.images.values() for path in paths):
+            folder = path.parent.parent if path.parent.name == IMAGES else path.parent
+            if folder not in listed:
+                listed[folder] = _masks(folder / MASKS)
+            if path.stem in listed[folder]:
+                found[path] = listed[folder][path.stem]
+        return found
+
+    def split_of(self, path: Path) -> str | None:
+        """Return the split that a file of the folder lies in; None where it has no splits."""
         first = path.relative_to(self.root).parts[0]
-        return f"{first}/{path.name}" if first in SPLITS else path.name
+        return first if first in SPLITS else None
+
+    def _label(self, path: Path) -> str:
+        split = self.split_of(path)
+        return f"{split}/{path.name}" if split else path.name
 
 
 def find_dataset(
@@ -101,10 +126,7 @@ def read_dataset(root: Path) -> Dataset:
         for folder in _class_folders(root):
             found.setdefault(folder.name, []).extend(_images(folder))
     except OSError as error:
-        raise DatasetError(
-            f"The dataset folder {root} cannot be read ({error.strerror or 'input error'}): "
-            "check who may read it."
-        ) from None
+        raise _cannot_read(root, error) from None
     images = {
         name: tuple(sorted(found[name], key=lambda path: natural_key(str(path.relative_to(root)))))
         for name in sorted(found, key=natural_key)
@@ -136,7 +158,28 @@ def _class_folders(root: Path) -> Iterator[Path]:
 def _images(folder: Path) -> list[Path]:
     """List the image files of a class folder, in no order."""
     inner = folder / IMAGES
-    with os.scandir(inner if inner.is_dir() else folder) as entries:
+    return _readable(inner if inner.is_dir() else folder)
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    """List a folder of masks by their names without suffix; none where there is no such folder."""
+    if not folder.is_dir():
+        return {}
+    try:
+        return {path.stem: path for path in sorted(_readable(folder))}
+    except OSError as error:
+        raise _cannot_read(folder, error) from None
+
+
+def _cannot_read(folder: Path, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"The dataset folder {folder} cannot be read ({error.strerror or 'input error'}): "
+        "check who may read it."
+    )
+
+
+def _readable(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
         return [
             Path(entry.path)
             for entry in entries

@@ -61,6 +61,38 @@ def test_class_without_images_is_left_out(tmp_path: Path) -> None:
     assert read_dataset(tmp_path).classes == ("A",)
 
 
+def test_masks_are_matched_by_name_in_each_layout(tmp_path: Path) -> None:
+    make(tmp_path, "A/images/1.png", "A/images/2.png", "A/masks/1.PNG", "A/masks/9.png")
+    make(tmp_path, "B/1.jpg", "B/masks/1.png", "B/masks/2.txt", "C/images/1.png")
+    assert read_dataset(tmp_path).lung_masks == {
+        tmp_path / "A/images/1.png": tmp_path / "A/masks/1.PNG",
+        tmp_path / "B/1.jpg": tmp_path / "B/masks/1.png",
+    }
+
+
+def test_masks_and_names_of_splits(tmp_path: Path) -> None:
+    make(tmp_path, "train/A/images/1.png", "train/A/masks/1.png", "val/A/1.png", "val/masks/1.png")
+    dataset = read_dataset(tmp_path)
+    assert dataset.lung_masks == {
+        tmp_path / "train/A/images/1.png": tmp_path / "train/A/masks/1.png"
+    }
+    assert list(map(dataset.split_of, dataset.images["A"])) == ["train", "val"]
+    assert read_dataset(tmp_path / "train").split_of(tmp_path / "train/A/images/1.png") is None
+
+
+def test_masks_that_may_not_be_read_are_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read_dataset(make(tmp_path, "A/1.png", "A/masks/1.png"))
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(DatasetError, match=r"A.masks cannot be read \(Permission denied\)"):
+        _ = dataset.lung_masks
+
+
 def test_natural_order_compares_numbers_and_never_fails() -> None:
     mixed = ["x10", "X2", "2", "10a", "x", "10", "x²"]
     assert sorted(mixed, key=natural_key) == ["2", "10", "10a", "x", "X2", "x10", "x²"]

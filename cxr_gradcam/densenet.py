@@ -50,17 +50,21 @@ class Pass:
     """One forward pass and what it kept.
 
     Attributes:
+        wanted: names of the layers asked for.
+        way_back: whether the way back is recorded, from the first of them on.
         logits: (N, classes), the scores y before softmax.
         last_activation: (N, C, h, w), relu(norm5(x)), the tensor that is pooled.
         activations: layer name -> (N, C, h, w) for every layer asked for.
+        recording: whether that first layer has been met.
+        trail: one pullback per step since then.
     """
 
     wanted: frozenset[str]
     way_back: bool = False
-    recording: bool = False
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
     last_activation: Tensor = field(default_factory=lambda: torch.empty(0))
     activations: dict[str, Tensor] = field(default_factory=dict)
+    recording: bool = False
     trail: list[_Pullback] = field(default_factory=list)
 
     def keep(self, layer: str, activation: Tensor) -> None:

@@ -115,7 +115,7 @@ def torch_cam(
     The first is the plain use; the second its best, open to who knows of `retain_graph`.
     """
     classes = len(checkpoint.class_names)
-    hooked = {}
+    hooked: dict[tuple[str, ...], tuple[torch.nn.Module, TorchcamGradCAM]] = {}
     for layers in ((LAST_LAYER,), MAIN_LAYERS):
         model = checkpoint.build_module()
         hooked[layers] = model, TorchcamGradCAM(model, list(layers))

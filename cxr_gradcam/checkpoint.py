@@ -17,8 +17,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import densenet121
 
+from cxr_gradcam.familiarity import Familiarity
+
 FORMAT_VERSION = 1
 ARCHITECTURE = "densenet121"
+FEATURES = 1024  # that the last layer gives, pooled
 BUNDLED_CHECKPOINT = Path(__file__).parent / "assets" / "densenet121.safetensors"
 
 
@@ -38,6 +41,8 @@ class Checkpoint:
         temperature: the logits are divided by it before softmax; 1 means not calibrated.
         training: where the weights come from (data, recipe, dates), free-form JSON.
         metrics: figures measured with these weights, free-form JSON.
+        familiarity: what training films look like to these weights; None if it was not learned.
+            It lies in the header, so that the tensors are torchvision's state dict and no more.
         digest: SHA-256 of the file, empty when not read from one.
     """
 
@@ -49,6 +54,7 @@ class Checkpoint:
     temperature: float = 1.0
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    familiarity: Familiarity | None = None
     digest: str = ""
 
     def build_module(self) -> nn.Module:
@@ -82,6 +88,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = True) ->
         "training": dict(checkpoint.training),
         "metrics": dict(checkpoint.metrics),
     }
+    if checkpoint.familiarity:
+        metadata["familiarity"] = checkpoint.familiarity.to_metadata()
     dtype = torch.float16 if half else torch.float32
     weights = {
         name: value.to(dtype).contiguous() if value.is_floating_point() else value.contiguous()
@@ -154,6 +162,10 @@ def _parse_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
             raise wrong(f"does not say its {key}")
         if not is_right(values[key]):
             raise wrong(f"has the {key} {values[key]!r}, expected {expected}")
+    try:
+        familiarity = _parse_familiarity(values.get("familiarity"))
+    except ValueError:
+        raise wrong("has damaged statistics of familiarity") from None
     return {
         "class_names": tuple(values["class_names"]),
         "input_size": values["input_size"],
@@ -162,7 +174,22 @@ def _parse_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
         "temperature": float(values.get("temperature", 1.0)),
         "training": values.get("training", {}),
         "metrics": values.get("metrics", {}),
+        "familiarity": familiarity,
     }
+
+
+def _parse_familiarity(value: Any) -> Familiarity | None:
+    """Return the statistics in a header, if there are any.
+
+    Raises:
+        ValueError: when they are damaged or of another network.
+    """
+    if value is None:
+        return None
+    familiarity = Familiarity.from_metadata(value)
+    if familiarity.mean.shape != (FEATURES,):
+        raise ValueError
+    return familiarity
 
 
 def _is_names(value: Any) -> bool:

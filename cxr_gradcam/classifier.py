@@ -21,6 +21,7 @@ class Classifier:
         temperature: what the logits are divided by before softmax.
         digest: SHA-256 of the checkpoint file.
         training, metrics: what the checkpoint says about itself.
+        familiarity: what training films look like to the network; None if it was not learned.
         network: the DenseNet in stages.
     """
 
@@ -38,6 +39,7 @@ class Classifier:
         self.digest = checkpoint.digest
         self.training = checkpoint.training
         self.metrics = checkpoint.metrics
+        self.familiarity = checkpoint.familiarity
         self.network = DenseNet(checkpoint.build_module().to(device=device, dtype=dtype))
 
     @property

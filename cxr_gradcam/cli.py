@@ -1,4 +1,4 @@
-"""The command line: `python -m cxr_gradcam explain | phantom`.
+"""The command line: `python -m cxr_gradcam explain | evaluate | phantom`.
 
 Exit codes: 0 all went well; 1 some file could not be read, the others are done; 2 wrong usage, or
 results that cannot be written; 128 + the signal's number when stopped. What needs PyTorch is
@@ -8,11 +8,11 @@ imported inside the commands, so that help comes at once.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -42,6 +42,14 @@ class Scale(StrEnum):
 
     EACH = "each"
     SHARED = "shared"
+
+
+class Split(StrEnum):
+    """A part of a dataset."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
 
 
 class Stopped(BaseException):
@@ -120,6 +128,65 @@ def explain(
 
 
 @app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder, classes as folders.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report; made if missing.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Made by train.py.", show_default="the bundled one"),
+    ] = None,
+    split: Annotated[
+        Split | None,
+        typer.Option(
+            help="Only this part: as train.py split the data, or the data's own folder.",
+            show_default="every image",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Measure a checkpoint on labelled radiographs, with intervals and calibration.
+
+    Writes metrics.json, predictions.csv, confusion_matrix.png, reliability.png and
+    worst_errors.png to OUT. Images that the checkpoint was trained on flatter it: leave them out.
+    """
+    with _stoppable("Stopped before the report was written."):
+        from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT
+        from cxr_gradcam.classifier import load_classifier
+        from cxr_gradcam.training.evaluation import evaluate_samples, find_samples
+        from cxr_gradcam.training.report import PREDICTIONS
+
+        path = checkpoint or BUNDLED_CHECKPOINT
+        with _usage_errors_told(out), _bar("Evaluating") as bar:
+            samples = find_samples(data, split and split.value, path.parent)
+            task = bar.add_task("", total=len(samples))
+            metrics = evaluate_samples(
+                load_classifier(path, device=device),
+                [(sample.path, sample.label) for sample in samples],
+                out,
+                groups=[sample.group for sample in samples],
+                progress=lambda share: bar.update(task, completed=round(share * len(samples))),
+            )
+    typer.echo(_in_words(metrics, out))
+    if metrics["unreadable"]:
+        count = metrics["unreadable"]
+        told = f"{count} file{'' if count == 1 else 's'} could not be read"
+        typer.echo(f"{told}: see the column error of {out / PREDICTIONS}.", err=True)
+        raise typer.Exit(SOME_UNREADABLE)
+
+
+def _in_words(metrics: Mapping[str, Any], out: Path) -> str:
+    accuracy, balanced = (
+        f"{score['value']:.1%} ({score['low']:.1%} to {score['high']:.1%})"
+        for score in (metrics["accuracy"], metrics["balanced_accuracy"])
+    )
+    error = metrics["calibration"]["after"]["ece"]
+    return (
+        f"On {metrics['n']} radiographs: accuracy {accuracy}, balanced accuracy {balanced}, "
+        f"expected calibration error {error:.3f}; the report is in {out}."
+    )
+
+
+@app.command()
 def phantom(
     out: Annotated[Path, typer.Option(help="Folder for images and masks; made if missing.")],
     count: Annotated[int, typer.Option(min=1, help="How many; the classes take turns.")] = 8,
@@ -142,16 +209,7 @@ def _explain_with_progress(run: Run) -> Tally | None:
     from cxr_gradcam.batch.summary import Tally
 
     processes, total, own = run.processes, len(run.share), Tally()
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("Explaining"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=processes.local_rank > 0 or not console.is_terminal,
-    )
+    bar = _bar("Explaining", hidden=processes.local_rank > 0)
     shown = bar.add_task("", total=total)
 
     def report(row: Row) -> None:
@@ -173,6 +231,20 @@ def _explain_with_progress(run: Run) -> Tally | None:
             share = " of this process" if processes.count > 1 else ""
             typer.echo(f"Stopped with {own.total} of {total} files{share} done: {go_on}.", err=True)
         raise typer.Exit(128 + stop.signal_number) from None
+
+
+def _bar(action: str, *, hidden: bool = False) -> Progress:
+    """Return a progress bar for a terminal; it shows nothing elsewhere."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn(action),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=hidden or not console.is_terminal,
+    )
 
 
 def _tell(tally: Tally, out: Path) -> None:
@@ -213,7 +285,7 @@ def _fail(sentence: str) -> NoReturn:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def _stoppable(farewell: str = "Stopped before the first file.") -> Iterator[None]:
     """Raise `Stopped` on Ctrl-C or SIGTERM; once, so that tidying up is not cut short."""
     signals = (signal.SIGINT, signal.SIGTERM)
 
@@ -226,7 +298,7 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     except Stopped as stopped:
-        typer.echo("Stopped before the first file.", err=True)
+        typer.echo(farewell, err=True)
         raise typer.Exit(128 + stopped.signal_number) from None
     finally:
         for one, handler in before.items():

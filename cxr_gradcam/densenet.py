@@ -67,6 +67,11 @@ class Pass:
     recording: bool = False
     trail: list[_Pullback] = field(default_factory=list)
 
+    @property
+    def features(self) -> Tensor:
+        """(N, C), the last activation pooled: what the classes are read from."""
+        return self.last_activation.mean((2, 3))
+
     def keep(self, layer: str, activation: Tensor) -> None:
         """Remember an activation if it was asked for; the way back ends at the first of them."""
         if layer not in self.wanted:
@@ -302,7 +307,7 @@ class DenseNet:
             for stage in self._stages:
                 x = stage.forward(x, run)
             run.last_activation = self._norm5.forward(x, run)
-            run.logits = F.linear(run.last_activation.mean((2, 3)), self.weight, self.bias)
+            run.logits = F.linear(run.features, self.weight, self.bias)
         if LAST_LAYER in run.wanted:
             run.activations[LAST_LAYER] = run.last_activation
         return run

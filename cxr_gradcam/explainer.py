@@ -34,6 +34,12 @@ class Explanation:
         contrast: the class r of "why c rather than r", or None.
         letterbox: how the radiograph lay in the model input.
         biases: class name -> the part of the logit that no place in the picture gave.
+        familiarity: in [0, 1], how much the picture looks like the training films: the share of
+            validation films that look as strange or stranger. None if the checkpoint cannot tell,
+            as a number would be a claim.
+        familiar: the verdict on it; None if the checkpoint cannot tell. Below 1% (99% of validation
+            films pass) the picture is likely no chest radiograph, and neither probabilities nor
+            maps mean what they say.
     """
 
     logits: Mapping[str, float]
@@ -45,6 +51,8 @@ class Explanation:
     contrast: str | None
     letterbox: Letterbox
     biases: Mapping[str, float]
+    familiarity: float | None
+    familiar: bool | None
     _cams: Mapping[tuple[str, str], np.ndarray]
     _evidence: Mapping[str, np.ndarray]
     _peaks: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
@@ -225,10 +233,12 @@ class Explainer:
             logits = run.logits.cpu()
             probabilities = self.classifier.probabilities(logits)
             evidence = network.evidence(run).cpu().numpy()
+            features = run.features.float().cpu().numpy()
         names, biases = self.classifier.class_names, network.bias.tolist()
         explanations = []
         for i, radiograph in enumerate(radiographs):
             by_class = dict(zip(names, probabilities[i].tolist(), strict=True))
+            familiarity, familiar = self._look_familiar(features[i])
             explanations.append(
                 Explanation(
                     logits=dict(zip(names, logits[i].tolist(), strict=True)),
@@ -240,6 +250,8 @@ class Explainer:
                     contrast=request.contrast,
                     letterbox=self._letterbox(radiograph),
                     biases=dict(zip(names, biases, strict=True)),
+                    familiarity=familiarity,
+                    familiar=familiar,
                     _cams={
                         (name, layer): _read_only(maps[layer][i, k])
                         for layer in request.layers
@@ -249,6 +261,14 @@ class Explainer:
                 )
             )
         return explanations
+
+    def _look_familiar(self, features: np.ndarray) -> tuple[float, bool] | tuple[None, None]:
+        """Tell how much a picture looks like the training films, and whether that is enough."""
+        known = self.classifier.familiarity
+        if known is None:
+            return None, None
+        share = known.score(features)
+        return share, share >= known.threshold
 
     def _maps(
         self, run: Pass, inputs: Tensor, request: _Request, progress: Progress | None

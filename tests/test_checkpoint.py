@@ -1,13 +1,16 @@
 """Checkpoints: out and in again, and one clear sentence for every wrong file."""
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torchvision.models import densenet121
 
 from cxr_gradcam.checkpoint import (
     BUNDLED_CHECKPOINT,
@@ -17,6 +20,7 @@ from cxr_gradcam.checkpoint import (
     save_checkpoint,
 )
 from cxr_gradcam.classifier import Classifier, choose_device, load_classifier
+from cxr_gradcam.familiarity import fit_familiarity
 
 
 @cache
@@ -54,6 +58,33 @@ def test_a_checkpoint_comes_back_as_it_was_written(tmp_path: Path) -> None:
     for name, value in good.weights.items():
         assert torch.equal(again.weights[name], value)
     assert list(tmp_path.iterdir()) == [path]  # nothing temporary is left
+
+
+def test_familiarity_comes_back_and_leaves_the_tensors_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    learned = fit_familiarity(rng.random((200, 1024)), rng.random((100, 1024)), rank=4)
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(replace(bundled(), familiarity=learned), path)
+    again = load_checkpoint(path)
+    film = rng.random(1024)
+    assert again.familiarity is not None
+    assert again.familiarity.score(film) == learned.score(film)
+    densenet121(num_classes=4).load_state_dict(load_file(path))  # nothing unexpected in it
+    assert Classifier(again).familiarity is again.familiarity
+
+
+def test_a_checkpoint_without_familiarity_is_fine(tmp_path: Path) -> None:
+    save_checkpoint(replace(bundled(), familiarity=None), tmp_path / "c.safetensors")
+    assert load_checkpoint(tmp_path / "c.safetensors").familiarity is None
+
+
+def test_damaged_familiarity_is_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    other_network = fit_familiarity(rng.random((9, 8)), rng.random((9, 8))).to_metadata()
+    for number, wrong in enumerate(({"mean": []}, "yes", [], other_network)):
+        path = write(tmp_path / f"{number}.safetensors", {"familiarity": wrong})
+        with pytest.raises(CheckpointError, match="damaged statistics of familiarity: choose a"):
+            load_checkpoint(path)
 
 
 def test_full_precision_can_be_kept(tmp_path: Path) -> None:

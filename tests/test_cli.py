@@ -542,6 +542,61 @@ def test_torchrun_leaves_one_summary_in_order(films: Path, out: Path) -> None:
         assert one["error"] or float(one["Normal"]) == pytest.approx(float(other["Normal"]), 1e-4)
 
 
+# ---------------------------------------------------------------------------------------- evaluate
+
+
+def test_evaluate_leaves_a_report(drawn: list[Path], out: Path) -> None:
+    result = run("evaluate", "--data", drawn[0].parents[2], "--out", out, "--device", "cpu")
+    assert re.match(r"On 4 radiographs: accuracy \d+\.\d% \(", result.stdout)
+    assert names_in(out) == {
+        "metrics.json", "predictions.csv", "confusion_matrix.png", "reliability.png",
+        "worst_errors.png",
+    }  # fmt: skip
+    assert json.loads((out / "metrics.json").read_text())["n"] == 4
+
+
+def test_evaluate_one_split(tmp_path: Path, out: Path) -> None:
+    write_phantoms(tmp_path / "data" / "train", 4, size=64)
+    write_phantoms(tmp_path / "data" / "test", 8, seed=4, size=64)
+    options = ("--data", tmp_path / "data", "--out", out, "--device", "cpu")
+    assert "On 8 radiographs" in run("evaluate", *options, "--split", "test").stdout
+    assert "no folder val" in run("evaluate", *options, "--split", "val", code=2).stderr
+    run("evaluate", *options, "--split", "none", code=2)
+
+
+def test_evaluate_counts_what_it_cannot_read(drawn: list[Path], tmp_path: Path, out: Path) -> None:
+    data = shutil.copytree(drawn[0].parents[2], tmp_path / "data")
+    (data / "Normal" / "images" / "broken.png").write_bytes(b"broken")
+    result = run("evaluate", "--data", data, "--out", out, "--device", "cpu", code=1)
+    assert "On 4 radiographs" in result.stdout
+    assert "1 file could not be read: see the column error of" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "{films}/none"], "no dataset folder at"),
+        (["--data", "{films}"], "holds no images in class folders"),
+        (["--data", "{data}", "--checkpoint", "{films}/0.png"], "is not a .safetensors file"),
+        (["--data", "{data}", "--device", "tpu"], "no device 'tpu'"),
+        (["--data", "{data}", "--out", "{films}/0.png"], "Nothing can be written to"),
+        (["--data", "{flu}"], "has the class 'Flu', the checkpoint knows COVID"),
+    ],
+)
+def test_evaluate_tells_wrong_usage(
+    films: Path, drawn: list[Path], tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    (tmp_path / "flu" / "Flu").mkdir(parents=True)
+    shutil.copyfile(drawn[0], tmp_path / "flu" / "Flu" / "1.png")
+    places = {"films": films, "data": drawn[0].parents[2], "flu": tmp_path / "flu"}
+    given = [word.format(**places) for word in arguments]
+    given += [] if "--out" in given else ["--out", str(tmp_path / "out")]
+    result = run("evaluate", *given, code=2)
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert re.search(words, result.stderr)
+
+
 # ---------------------------------------------------------------------------------------- phantoms
 
 

@@ -1,5 +1,6 @@
 """One look at one radiograph: complete, consistent, correctly placed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cxr_gradcam.checkpoint import load_checkpoint
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
 from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.familiarity import fit_familiarity
 from cxr_gradcam.radiograph import Radiograph
 from tests import oracle
 
@@ -242,3 +244,50 @@ def test_another_dtype_runs_through(phantoms: list[Radiograph], classifier: Clas
             expected = theirs.cam(name, layer)
             # float32 against float64: see tests/test_cam.py on ReLUs near zero.
             assert np.abs(ours.cam(name, layer) - expected).max() <= 1e-3 * expected.max() + 1e-7
+
+
+# ------------------------------------------------------------------------------------- familiarity
+
+
+def pooled(explainer: Explainer, radiograph: Radiograph) -> np.ndarray:
+    """The features (1024,) that familiarity is read from."""
+    return (
+        explainer.classifier.network.forward(explainer.model_input(radiograph)).features[0].numpy()
+    )
+
+
+def test_familiarity_is_that_of_the_pooled_last_layer(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    films = np.stack([pooled(explainer, radiograph) for radiograph in phantoms])
+    drawn = np.random.default_rng(0).normal(films.mean(axis=0), films.std(axis=0), (300, 1024))
+    learned = fit_familiarity(drawn[::2], drawn[1::2])
+    own = Explainer(Classifier(replace(load_checkpoint(), familiarity=learned)))
+    noise = Radiograph.from_array(np.random.default_rng(0).random((90, 120)), name="noise")
+    for radiograph in (*phantoms[:3], noise):
+        explanation = own.explain(radiograph)
+        assert explanation.familiarity == learned.score(pooled(own, radiograph))
+        assert explanation.familiar is (explanation.familiarity >= learned.threshold)
+    assert own.explain(noise).familiar is False
+    assert own.explain(noise).cam("COVID").max() >= 0  # and still explained
+    # Whatever was asked for, the answer is the same.
+    early = own.explain(phantoms[0], ["features.denseblock3"], ["COVID"], "layercam")
+    assert early.familiarity == own.explain(phantoms[0]).familiarity
+
+
+def test_a_checkpoint_that_learned_no_familiarity_claims_none(phantoms: list[Radiograph]) -> None:
+    bare = Explainer(Classifier(replace(load_checkpoint(), familiarity=None)))
+    explanation = bare.explain(phantoms[0])
+    assert explanation.familiarity is explanation.familiar is None
+
+
+def test_the_bundled_model_knows_phantoms_and_no_noise(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    if explainer.classifier.familiarity is None:
+        pytest.skip("the bundled checkpoint has no statistics of familiarity yet")
+    rng = np.random.default_rng(0)
+    noise = [Radiograph.from_array(rng.random((200, 200)), name="noise") for _ in range(4)]
+    known = [one.familiar for one in explainer.explain_batch(phantoms)]
+    assert sum(bool(one) for one in known) >= len(phantoms) - 1
+    assert not any(one.familiar for one in explainer.explain_batch(noise))

@@ -212,6 +212,8 @@ class ResultWriter:
             "logits": dict(explanation.logits),
             "probabilities": dict(explanation.probabilities),
             "predicted": explanation.predicted,
+            "familiarity": explanation.familiarity,
+            "familiar": explanation.familiar,
             "unit": explanation.unit,
             "letterbox": asdict(explanation.letterbox),
         }

@@ -17,6 +17,7 @@ from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
 from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.familiarity import fit_familiarity
 from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom, write_phantoms
 from cxr_gradcam.render import DISCLAIMER
 from cxr_gradcam.ui import shared
@@ -354,6 +355,24 @@ def test_a_zero_map_says_so_and_paints_nothing(
     zero = pictures(page)
     page.slider(key=Keys.OPACITY).set_value(100).run()
     assert pictures(page)[1] == zero[1]  # the same pixels at any opacity
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_stranger_is_warned_of_and_still_explained(
+    known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, png: Callable[..., bytes]
+) -> None:
+    rng = np.random.default_rng(0)
+    learned = fit_familiarity(rng.random((40, 1024)), rng.random((20, 1024)))
+    learned = replace(learned, threshold=0.0 if known else 1.0)
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(replace(load_checkpoint(), familiarity=learned), path)
+    monkeypatch.setenv(shared.CHECKPOINT_VARIABLE, str(path))
+    page = drop(open_page(), ("film.png", png()))
+    check(page)
+    assert len(page.warning) == (0 if known else 1)
+    if not known:
+        assert "does not look like the chest X-rays" in page.warning[0].value
+    assert pictures(page)
 
 
 def test_what_is_remembered_is_bounded(png: Callable[..., bytes]) -> None:

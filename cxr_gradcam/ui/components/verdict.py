@@ -13,7 +13,12 @@ from cxr_gradcam.ui.text import class_label
 
 
 def verdict(explanation: Explanation, classifier: Classifier) -> None:
-    """Draw the predicted class and a bar for each class, in the checkpoint's order."""
+    """Draw the predicted class and a bar for each class, in the checkpoint's order.
+
+    Above it stands a warning where the picture does not look like a film the model knows.
+    """
+    if explanation.familiar is False:
+        st.warning(strangeness(explanation.familiarity or 0), icon=":material/warning:")
     predicted = explanation.predicted
     rows = "".join(
         _row(name, share, name == predicted) for name, share in explanation.probabilities.items()
@@ -28,6 +33,17 @@ def verdict(explanation: Explanation, classifier: Classifier) -> None:
         f'<p class="cxr-note"><b>{escape(DISCLAIMER)}</b> '
         f"Probabilities of a research model, {calibrated}: it always answers with one of its "
         f"{len(explanation.probabilities)} classes, whatever the picture shows.</p>"
+    )
+
+
+def strangeness(familiarity: float) -> str:
+    """Return what to say of a picture that is not familiar."""
+    few = f"only {familiarity:.1%}" if familiarity >= 0.001 else "hardly any"
+    return (
+        "**This does not look like the chest X-rays that the model learned from**: of those it was "
+        f"checked on, {few} looked as strange. It names a class all the same, and the map shows "
+        "why; put no trust in either. Is it a frontal chest X-ray, upright, with the air dark and "
+        "the bones bright?"
     )
 
 

@@ -1,0 +1,306 @@
+"""The training loop: one epoch of steps, one pass over the validation images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor, nn
+
+from cxr_gradcam.training.augmentation import augment, draw, to_unit
+from cxr_gradcam.training.config import Config, ConfigError, TrainingError
+from cxr_gradcam.training.images import Images, Indices, Plan, share_of
+from cxr_gradcam.training.network import Start
+from cxr_gradcam.training.optimisation import (
+    WeightAverage,
+    class_weights,
+    flattened,
+    learning_rate,
+    parameter_groups,
+    share_of_loss,
+    statistics_of,
+)
+from cxr_gradcam.training.state import Position
+from cxr_gradcam.training.stopping import Stop
+
+# Looking at a step's loss makes the processor wait for the GPU: look at several steps together.
+STEPS_UNSEEN_ON_GPU = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """The network in training with all that moves with it.
+
+    Attributes:
+        accelerator: device, precision and the other processes.
+        network: the weights under training; its parts in `resting` stay in eval mode.
+        parallel: the network as it runs a step: with autocast, and tied to the other processes.
+        average: the moving average of the weights.
+        optimizer: AdamW.
+        weights: (K,), what an image of each class weighs.
+        mean, std: (1, 3, 1, 1), of the model input.
+        resting: modules that never train.
+    """
+
+    accelerator: Accelerator
+    network: nn.Module
+    parallel: nn.Module
+    average: WeightAverage
+    optimizer: torch.optim.Optimizer
+    weights: Tensor
+    mean: Tensor
+    std: Tensor
+    resting: tuple[nn.Module, ...]
+
+    def model_input(self, films: Tensor) -> Tensor:
+        """Turn float32 (N, 1, S, S) in [0, 1] into normalised (N, 3, S, S) in channels_last."""
+        return ((films - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def train_mode(self) -> None:
+        """Make the network ready for training steps."""
+        self.network.train()
+        for module in self.resting:
+            module.eval()
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not here.
+
+    Raises:
+        ConfigError: when it is another word than auto, cpu and cuda, or there is no GPU.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"There is no device {device!r}: choose auto, cpu or cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("There is no GPU for --device cuda here: choose auto or cpu.")
+
+
+def make_accelerator(precision: str, device: str) -> Accelerator:
+    """Open the device, and meet the other processes where torchrun started several.
+
+    Args:
+        precision: "auto", "bf16" or "fp32".
+        device: "auto", "cpu" or "cuda".
+    """
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    if "LOCAL_RANK" in os.environ:
+        # accelerate would warn about a number of threads that torchrun has set already.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.backends.cudnn.benchmark = True  # the shapes of a run never change
+    mixed = "no" if precision == "fp32" or (precision == "auto" and on_cpu) else "bf16"
+    # Statistics of the batch norms are averaged after the step instead, over all processes.
+    parallel = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    return Accelerator(mixed_precision=mixed, cpu=on_cpu, kwargs_handlers=[parallel])
+
+
+def lost_another_process(error: RuntimeError) -> bool:
+    """Return whether an error says that another process of this run cannot be reached."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    # gloo raises plain RuntimeErrors that name its source files.
+    return several and (isinstance(error, torch.distributed.DistError) or "gloo" in str(error))
+
+
+def make_learner(
+    accelerator: Accelerator, start: Start, counts: Sequence[int] | Indices, config: Config
+) -> Learner:
+    """Bring a network onto the device, ready for its first step.
+
+    Args:
+        accelerator: device, precision, processes.
+        start: the network, with what is frozen switched off.
+        counts: training images per class.
+        config: the recipe.
+    """
+    device = accelerator.device
+    network = start.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = WeightAverage(network, config.ema_decay)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(network, config.weight_decay), lr=config.learning_rate, fused=True
+    )
+    mean, std = (
+        torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (start.mean, start.std)
+    )
+    weights = class_weights(counts, config.balance).to(device)
+    parallel = accelerator.prepare_model(network)
+    moving = (network, parallel, average, optimizer)
+    return Learner(accelerator, *moving, weights, mean, std, start.resting)
+
+
+def train_one_epoch(
+    learner: Learner,
+    images: Images,
+    plan: Plan,
+    config: Config,
+    position: Position,
+    *,
+    after_step: Callable[[Position, Stop], bool],
+    wants_stop: Callable[[], Stop] = lambda: Stop.NO,
+) -> Position:
+    """Take the steps of an epoch that are left.
+
+    Args:
+        learner: changed in place.
+        images: the training split.
+        plan: which images make which step.
+        config: the recipe.
+        position: where the run is.
+        after_step: called after every step, or every few on a GPU, with the position and with
+            what all processes agree on, the same in each; returns whether to stop there.
+        wants_stop: whether this process is to stop.
+
+    Returns:
+        The position after the last step of the epoch, or where `after_step` stopped.
+
+    Raises:
+        TrainingError: when the loss or the gradient is not finite.
+    """
+    learner.train_mode()
+    stride = STEPS_UNSEEN_ON_GPU if learner.accelerator.device.type == "cuda" else 1
+    unseen: list[Tensor] = []
+    for step, indices in plan.batches(position.epoch, position.step):
+        films, labels, total = _prepare(
+            learner, images, plan, config, position.epoch, step, indices
+        )
+        done = position.epoch * plan.steps + step
+        _set_learning_rate(learner.optimizer, done, plan.steps, config)
+        unseen.append(_step(learner, films, labels, total, config))
+        learner.average.update(learner.network, done)
+        # A save needs every figure up to it, so what is unseen never reaches past one.
+        if (
+            (step + 1) % stride == 0
+            or step + 1 == plan.steps
+            or (step + 1) % config.save_every == 0
+        ):
+            losses, stop = _look(learner.accelerator, unseen, wants_stop())
+            unseen.clear()
+            for loss in losses:
+                position = position.after_step(loss)
+            if after_step(position, stop):
+                break
+    return position
+
+
+def _prepare(
+    learner: Learner,
+    images: Images,
+    plan: Plan,
+    config: Config,
+    epoch: int,
+    step: int,
+    indices: Indices,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Make this process's part of a step: model input, labels, and the whole step's weight.
+
+    Every process draws for the whole step and takes its rows, so that the number of processes
+    changes nothing.
+    """
+    accelerator = learner.accelerator
+    mine = share_of(len(indices), accelerator.process_index, accelerator.num_processes)
+    labels = images.labels[indices].to(accelerator.device, non_blocking=True)
+    pixels = images.pixels[indices[mine]]
+    if config.augmentation:
+        draws = draw(plan.rng(epoch, step), len(indices), config.augmentation).share(mine)
+        films = augment(pixels, draws, accelerator.device)
+    else:
+        films = to_unit(pixels, accelerator.device)
+    return learner.model_input(films), labels[mine], learner.weights[labels].sum()
+
+
+def _set_learning_rate(
+    optimizer: torch.optim.Optimizer, done: int, steps: int, config: Config
+) -> None:
+    warmup = round(config.warmup_epochs * steps)
+    rate = learning_rate(done, config.epochs * steps, warmup, config.learning_rate)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _step(learner: Learner, films: Tensor, labels: Tensor, total: Tensor, config: Config) -> Tensor:
+    """Take one step; return this process's share of its loss, NaN where the gradient is not finite.
+
+    Nothing is saved before `_look` has seen that all is finite.
+    """
+    accelerator = learner.accelerator
+    logits = learner.parallel(films)
+    share = share_of_loss(logits, labels, learner.weights, config.label_smoothing, total)
+    learner.optimizer.zero_grad(set_to_none=True)
+    # Gradients are averaged over the processes, but the shares of the loss add up.
+    accelerator.backward(share * accelerator.num_processes)
+    trained = [one for group in learner.optimizer.param_groups for one in group["params"]]
+    length = nn.utils.clip_grad_norm_(trained, config.clip_norm)
+    learner.optimizer.step()
+    _average_statistics(learner)
+    return share.detach() + 0 * length
+
+
+def _average_statistics(learner: Learner) -> None:
+    """Give all processes the mean of their batch-norm statistics."""
+    accelerator = learner.accelerator
+    if accelerator.num_processes == 1:
+        return
+    statistics = statistics_of(learner.network)
+    common = accelerator.reduce(flattened(statistics), "mean")
+    sizes = [one.numel() for one in statistics]
+    for one, part in zip(statistics, torch.split(common, sizes), strict=True):
+        one.copy_(part.view_as(one))
+
+
+def _look(
+    accelerator: Accelerator, shares: Sequence[Tensor], wants_stop: Stop
+) -> tuple[list[float], Stop]:
+    """Return the losses of some steps over all processes, and the strongest wish to stop of any.
+
+    Raises:
+        TrainingError: when a loss is not finite.
+    """
+    wishes = torch.tensor([float(wants_stop == stop) for stop in Stop], device=shares[0].device)
+    figures = accelerator.reduce(torch.cat([torch.stack(list(shares)), wishes]), "sum")
+    losses, votes = figures.tolist()[: len(shares)], figures.tolist()[len(shares) :]
+    if not torch.isfinite(figures).all():
+        raise TrainingError(
+            "The loss is no longer a finite number: start anew with a lower --learning-rate; "
+            "the best checkpoint so far is kept."
+        )
+    return losses, max(stop for stop, count in zip(Stop, votes, strict=True) if count)
+
+
+@torch.no_grad()
+def validate(
+    learner: Learner,
+    images: Images,
+    batch_size: int,
+    *,
+    exact: bool = False,
+    check: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Run the averaged weights over a split.
+
+    Args:
+        learner: not changed.
+        images: the split; every process does its share.
+        batch_size: images at once, in one process.
+        exact: in fp32, whatever the precision of the training is.
+        check: called before every batch. May raise, to end the run there.
+
+    Returns:
+        The logits, float32 (N, K), on the CPU, in every process.
+    """
+    accelerator = learner.accelerator
+    # Each process takes equally many, the last ones some twice: gathering wants equal shapes.
+    count, processes = len(images), accelerator.num_processes
+    each = -(-count // processes)
+    mine = torch.arange(each * processes).clamp(max=count - 1)
+    mine = mine[accelerator.process_index * each :][:each]
+    parts = []
+    for batch in torch.split(mine, batch_size):
+        check()
+        films = to_unit(images.pixels[batch], accelerator.device)
+        with nullcontext() if exact else accelerator.autocast():
+            parts.append(learner.average.network(learner.model_input(films)).float())
+    logits: Tensor = accelerator.gather(torch.cat(parts))
+    return logits[:count].cpu()

@@ -1,0 +1,132 @@
+"""What a run leaves behind: the best weights as a checkpoint, its figures, its report."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.metrics import accuracy_score, f1_score, recall_score
+from torch import Tensor
+from torch.nn import functional as F
+
+import cxr_gradcam
+from cxr_gradcam.checkpoint import Checkpoint, save_checkpoint
+from cxr_gradcam.splits import Splits
+from cxr_gradcam.training.config import Config
+from cxr_gradcam.training.files import write_whole
+from cxr_gradcam.training.loop import Learner
+from cxr_gradcam.training.network import Start
+from cxr_gradcam.training.state import Position
+
+BEST_FILE = "best.safetensors"
+HISTORY_FILE = "history.jsonl"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is known of a run's weights before the first step.
+
+    Attributes:
+        config: the recipe.
+        source: where the weights at the start came from.
+        images: split -> class -> how many.
+    """
+
+    config: Config
+    source: str
+    images: Mapping[str, Mapping[str, int]]
+
+    def to_dict(self, position: Position, learner: Learner) -> dict[str, Any]:
+        """Return the provenance of the weights at a position, for a checkpoint's header."""
+        accelerator = learner.accelerator
+        recipe = asdict(self.config)
+        # Where the data lay tells more about the person than about the model.
+        recipe |= {"data": Path(self.config.data).name, "weights": self.source}
+        return {
+            "program": f"cxr_gradcam {cxr_gradcam.__version__}",
+            "date": datetime.now(UTC).date().isoformat(),
+            "data": {"folder": recipe["data"], "images": self.images},
+            "weights": self.source,
+            "recipe": recipe,
+            "epochs": len(position.history),
+            "best_epoch": position.best_epoch + 1,
+            "seconds": round(position.seconds),
+            "precision": accelerator.mixed_precision.replace("no", "fp32"),
+            "device": accelerator.device.type,
+            "processes": accelerator.num_processes,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        }
+
+
+def count_images(splits: Splits) -> dict[str, dict[str, int]]:
+    """Return split -> class -> how many images."""
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    return {
+        name: {label: sum(one.label == label for one in samples) for label in splits.class_names}
+        for name, samples in parts.items()
+    }
+
+
+def quick_scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return what an epoch is judged by.
+
+    Args:
+        logits: (N, K), on the CPU.
+        labels: (N,), on the CPU.
+
+    Returns:
+        "macro_f1" (decides), "balanced_accuracy", "accuracy" and "val_loss" (breaks ties).
+    """
+    options: dict[str, Any] = {
+        "labels": range(logits.shape[1]), "average": "macro", "zero_division": 0.0,
+    }  # fmt: skip
+    truth, said = labels.numpy(), logits.argmax(dim=1).numpy()
+    return {
+        "val_loss": float(F.cross_entropy(logits, labels)),
+        "macro_f1": float(f1_score(truth, said, **options)),
+        "balanced_accuracy": float(recall_score(truth, said, **options)),
+        "accuracy": float(accuracy_score(truth, said)),
+    }
+
+
+def as_checkpoint(
+    learner: Learner, start: Start, class_names: Sequence[str], input_size: int
+) -> Checkpoint:
+    """Return the averaged weights as a checkpoint, not calibrated."""
+    weights = {
+        name: value.detach().cpu() for name, value in learner.average.network.state_dict().items()
+    }
+    return Checkpoint(weights, tuple(class_names), input_size, start.mean, start.std)
+
+
+def save_best(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write the best checkpoint of a run.
+
+    Raises:
+        OSError, safetensors.SafetensorError: when it cannot be written; the one before it stays.
+    """
+    save_checkpoint(checkpoint, folder / BEST_FILE)
+
+
+def save_history(history: Sequence[Mapping[str, float]], folder: Path) -> None:
+    """Write one line of JSON per epoch.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    lines = [json.dumps(dict(row)) + "\n" for row in history]
+    write_whole(folder / HISTORY_FILE, "".join(lines).encode())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process had only half written."""
+    for path in folder.glob(".*"):
+        if path.is_file() and path.name.startswith((f".{BEST_FILE}.", f".{HISTORY_FILE}.")):
+            path.unlink(missing_ok=True)

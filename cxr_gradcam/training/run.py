@@ -1,0 +1,371 @@
+"""A training run from start to end: prepare, fit, finish."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from cxr_gradcam.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from cxr_gradcam.classifier import load_classifier
+from cxr_gradcam.dataset import Dataset, DatasetError, read_dataset
+from cxr_gradcam.splits import Sample, Splits, load_splits, save_splits, split_dataset
+from cxr_gradcam.training.config import (
+    CONFIG_FILE,
+    Config,
+    ConfigError,
+    TrainingError,
+    resumed_config,
+    save_config,
+)
+from cxr_gradcam.training.evaluation import evaluate_logits, evaluate_samples, fit_temperature
+from cxr_gradcam.training.files import write_whole
+from cxr_gradcam.training.images import Images, Plan, load_images
+from cxr_gradcam.training.loop import (
+    Learner,
+    check_device,
+    make_accelerator,
+    make_learner,
+    train_one_epoch,
+    validate,
+)
+from cxr_gradcam.training.network import Start, prepare_start
+from cxr_gradcam.training.progress import Display, Events, gradcam_strip
+from cxr_gradcam.training.record import (
+    BEST_FILE,
+    Provenance,
+    as_checkpoint,
+    count_images,
+    quick_scores,
+    remove_leftovers,
+    save_best,
+    save_history,
+)
+from cxr_gradcam.training.report import METRICS
+from cxr_gradcam.training.state import Position, load_state, save_state
+from cxr_gradcam.training.stopping import Stop, Stopped, Stopwatch
+
+SPLITS_FILE = "splits.json"
+DATA_FILE = "data.json"
+EVALUATION = "evaluation"
+_MOST_READERS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What stays the same through a run.
+
+    Attributes:
+        config: the recipe.
+        out: the run's folder.
+        splits: which image serves for what.
+        accelerator: device, precision and the other processes.
+        start: the weights at the start.
+        watch: knows when to end early.
+        display: the terminal.
+    """
+
+    config: Config
+    out: Path
+    splits: Splits
+    accelerator: Accelerator
+    start: Start
+    watch: Stopwatch
+    display: Display
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the files."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def provenance(self) -> Provenance:
+        """What is known before the first step."""
+        return Provenance(self.config, self.start.source, count_images(self.splits))
+
+
+def choose_config(out: Path, asked: Mapping[str, Any], *, resume: bool) -> Config:
+    """Decide the recipe, writing nothing yet.
+
+    Args:
+        out: the run's folder.
+        asked: fields of the config that were given, by name.
+        resume: go on with the run in the folder; where there is none, start it if data is given.
+
+    Raises:
+        ConfigError: when the folder holds a run already, there is nothing to resume, or a value
+            is out of its range or differs from that of the run.
+    """
+    exists = (out / CONFIG_FILE).exists()
+    if resume and (exists or "data" not in asked):
+        return resumed_config(out, asked)
+    if exists:
+        raise ConfigError(
+            f"{out} holds a run already: add --resume to go on with it, or choose another --out."
+        )
+    if "data" not in asked:
+        raise ConfigError("There is no data to train on: give the dataset folder with --data.")
+    return Config(**asked)
+
+
+def prepare(config: Config, out: Path, *, device: str, watch: Stopwatch, display: Display) -> Run:
+    """Open the device, split the data or read its splits, and read the weights to start from.
+
+    Raises:
+        ConfigError, DatasetError: when the run cannot be started so.
+        TrainingError: when the data of a run that has begun is gone.
+        OSError: when the run's folder cannot be written.
+    """
+    check_device(device)
+    is_new = not (out / CONFIG_FILE).exists()
+    data = read_dataset(Path(config.data)) if is_new else _read_splits(config, out)
+    class_names = data.classes if isinstance(data, Dataset) else data.class_names
+    start = prepare_start(config, class_names)
+    # Every process has come to its decisions before the first one writes: here they all meet.
+    accelerator = make_accelerator(config.precision, device)
+    if config.batch_size < accelerator.num_processes:
+        raise ConfigError(
+            f"--batch-size is {config.batch_size} for {accelerator.num_processes} processes: "
+            "give each at least one image."
+        )
+    if isinstance(data, Dataset):
+        if accelerator.is_main_process:
+            _begin(config, out, data, watch, display)
+        accelerator.wait_for_everyone()
+        data = _read_splits(config, out)
+    return Run(config, out, data, accelerator, start, watch, display)
+
+
+def _read_splits(config: Config, out: Path) -> Splits:
+    """Read the splits of a run that has begun: what is missing now has vanished since."""
+    try:
+        return load_splits(out / SPLITS_FILE, Path(config.data))
+    except DatasetError as error:
+        raise TrainingError(str(error)) from None
+
+
+def _begin(config: Config, out: Path, found: Dataset, watch: Stopwatch, display: Display) -> None:
+    """Split the data and make the run's folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    count = sum(map(len, found.images.values()))
+    with display.bar("Looking at the data", count) as bar:
+
+        def report_share(share: float) -> None:
+            watch.check()
+            bar.move_to(round(share * count))
+
+        splits, report = split_dataset(
+            found,
+            val=config.val_share,
+            test=config.test_share,
+            seed=config.seed,
+            progress=report_share,
+        )
+    display.say(str(report))
+    write_whole(out / DATA_FILE, json.dumps(report.to_dict(), indent=1).encode())
+    save_splits(splits, out / SPLITS_FILE, Path(config.data))
+    save_config(config, out)  # last: a folder with a config has all that a run needs
+
+
+def train(run: Run) -> Position:
+    """Carry a run out from where it is to its end, or to where its time is up.
+
+    Returns:
+        Where it ended.
+
+    Raises:
+        Stopped: when a signal ended it early, all saved.
+        TrainingError: when it cannot go on.
+        OSError, safetensors.SafetensorError: when a file cannot be written.
+    """
+    config = run.config
+    images = _load(run, run.splits.train, "Reading training images")
+    val_images = _load(run, run.splits.val, "Reading validation images")
+    counts = images.counts(len(run.splits.class_names))
+    learner = make_learner(run.accelerator, run.start, counts, config)
+    position = load_state(run.out, learner.network, learner.average, learner.optimizer)
+    if run.is_first:
+        remove_leftovers(run.out)
+    plan = Plan(len(images), min(config.batch_size, len(images)), config.seed)
+    position = _fit(run, learner, plan, images, val_images, position or Position())
+    if position.best_epoch >= 0:
+        _finish(run, learner, val_images, position)
+    run.accelerator.wait_for_everyone()
+    return position
+
+
+def _load(run: Run, samples: Sequence[Sample], what: str) -> Images:
+    with run.display.bar(what, len(samples)) as bar:
+
+        def on_image() -> None:
+            run.watch.check()
+            bar.advance()
+
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return load_images(
+            samples,
+            run.splits.class_names,
+            run.config.input_size,
+            readers=max(1, min(_MOST_READERS, (cores or 1) // run.accelerator.num_processes)),
+            on_image=on_image,
+        )
+
+
+def _fit(
+    run: Run, learner: Learner, plan: Plan, images: Images, val_images: Images, position: Position
+) -> Position:
+    """Train epoch after epoch until the schedule ends, nothing gets better, or time is up."""
+    events = Events(run.out, position.epoch) if run.is_first and not position.is_done else None
+    batch = 2 * max(1, run.config.batch_size // run.accelerator.num_processes)
+    try:
+        while not position.is_done:
+            started = time.perf_counter()
+            first = position.step
+            position = _train_epoch(run, learner, plan, images, position)
+            if position.step < plan.steps:  # time is up
+                break
+            seconds = time.perf_counter() - started
+            try:
+                logits = validate(learner, val_images, batch, check=run.watch.check)
+            except Stopped:
+                _save(run, learner, position)
+                raise
+            row = {
+                "epoch": position.epoch + 1,
+                "train_loss": position.mean_loss,
+                **quick_scores(logits, val_images.labels),
+                "learning_rate": learner.optimizer.param_groups[0]["lr"],
+                "images_per_second": (plan.steps - first) * plan.batch_size / seconds,
+            }
+            position = _judge(run, learner, position, row)
+            if events:
+                events.epoch(row, gradcam_strip(_current(run, learner), val_images))
+            _save(run, learner, position)
+    finally:
+        if events:
+            events.close()
+    return position
+
+
+def _train_epoch(
+    run: Run, learner: Learner, plan: Plan, images: Images, position: Position
+) -> Position:
+    """Train to the end of the epoch, or to where time is up, saving on the way."""
+    total = run.config.epochs * plan.steps
+    began, started, first = position.seconds, time.perf_counter(), position.step
+
+    def after_step(now: Position, stop: Stop) -> bool:
+        seconds = time.perf_counter() - started
+        speed = (now.step - first) * plan.batch_size / seconds
+        done = now.epoch * plan.steps + now.step
+        bar.move_to(done, f"loss {now.mean_loss:.3f}  {speed:.1f} images/s")
+        if stop or now.step % run.config.save_every == 0:
+            _save(run, learner, replace(now, seconds=began + seconds))
+        if stop == Stop.SIGNAL:
+            raise Stopped(stop)
+        return stop == Stop.TIME
+
+    what = f"Epoch {position.epoch + 1} of {run.config.epochs}"
+    with run.display.bar(what, total, position.epoch * plan.steps + first) as bar:
+        position = train_one_epoch(
+            learner,
+            images,
+            plan,
+            run.config,
+            position,
+            after_step=after_step,
+            wants_stop=run.watch.reason,
+        )
+    return replace(position, seconds=began + time.perf_counter() - started)
+
+
+def _judge(run: Run, learner: Learner, position: Position, row: Mapping[str, float]) -> Position:
+    """Keep the weights if they are the best so far, and move on to the next epoch."""
+    score = (row["macro_f1"], -row["val_loss"])
+    is_best = score > position.best_score
+    run.display.say(
+        f"Epoch {position.epoch + 1}: loss {row['train_loss']:.3f}, validation loss "
+        f"{row['val_loss']:.3f}, macro F1 {row['macro_f1']:.3f}, accuracy {row['accuracy']:.3f}, "
+        f"{row['images_per_second']:.1f} images/s{', best so far' if is_best else ''}"
+    )
+    if is_best:
+        position = replace(position, best_epoch=position.epoch, best_score=score)
+    patience, epoch = run.config.patience, position.epoch + 1
+    gave_up = 0 < patience <= position.epoch - position.best_epoch
+    position = replace(
+        position,
+        epoch=epoch,
+        step=0,
+        loss_sum=0.0,
+        history=(*position.history, row),
+        is_done=gave_up or epoch == run.config.epochs,
+    )
+    if is_best and run.is_first:
+        current = _current(run, learner)
+        training = run.provenance.to_dict(position, learner)
+        save_best(replace(current, training=training, metrics={"validation": dict(row)}), run.out)
+    if run.is_first:
+        save_history(position.history, run.out)
+    return position
+
+
+def _current(run: Run, learner: Learner) -> Checkpoint:
+    """Return the averaged weights of this moment."""
+    return as_checkpoint(learner, run.start, run.splits.class_names, run.config.input_size)
+
+
+def _save(run: Run, learner: Learner, position: Position) -> None:
+    if run.is_first:
+        save_state(run.out, position, learner.network, learner.average, learner.optimizer)
+
+
+def _finish(run: Run, learner: Learner, val_images: Images, position: Position) -> None:
+    """Calibrate the best weights on the validation images and report on the test images."""
+    try:
+        best = load_checkpoint(run.out / BEST_FILE)
+    except CheckpointError as error:
+        raise TrainingError(f"The best weights of this run are gone: {error}") from None
+    report = run.out / EVALUATION / METRICS
+    if position.is_done and report.exists() and "test" in best.metrics:
+        run.display.say("This run is finished already.")
+        return
+    run.accelerator.wait_for_everyone()  # all have read the checkpoint that the first replaces
+    network = learner.average.network
+    network.load_state_dict(best.build_module().state_dict())
+    batch = 2 * max(1, run.config.batch_size // run.accelerator.num_processes)
+    test_images = _load(run, run.splits.test, "Reading test images")
+    parts = {"validation": val_images, "test": test_images}
+    logits = {
+        name: validate(learner, part, batch, exact=True, check=run.watch.check)
+        for name, part in parts.items()
+    }
+    if not run.is_first:
+        return
+    temperature = fit_temperature(logits["validation"].numpy(), val_images.labels.numpy())
+    metrics = {
+        name: evaluate_logits(
+            logits[name].numpy(), part.labels.numpy(), best.class_names, temperature=temperature
+        )
+        for name, part in parts.items()
+    }
+    training = run.provenance.to_dict(position, learner) | {"finished": position.is_done}
+    best = replace(best, temperature=temperature, training=training, metrics=metrics)
+    save_best(best, run.out)
+    classifier = load_classifier(run.out / BEST_FILE, device=run.accelerator.device.type)
+    with run.display.bar("Evaluating on the test images", len(test_images)) as bar:
+        scores = evaluate_samples(
+            classifier,
+            [(sample.path, sample.label) for sample in run.splits.test],
+            run.out / EVALUATION,
+            progress=lambda share: bar.move_to(round(share * len(test_images))),
+        )
+    run.display.say(
+        f"On {len(test_images)} test images: accuracy {scores['accuracy']['value']:.3f}, "
+        f"temperature {temperature:.2f}; the report is in {report.parent}."
+    )

@@ -1,0 +1,137 @@
+"""`python train.py`: usage, help, and what is refused before anything is written."""
+
+import inspect
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+import train
+from cxr_gradcam.checkpoint import load_checkpoint
+from cxr_gradcam.classifier import load_classifier
+from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.phantom import draw_phantom
+from cxr_gradcam.training.config import (
+    Config,
+    ConfigError,
+    load_config,
+    resumed_config,
+    save_config,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_help_comes_quickly() -> None:
+    command = [sys.executable, str(ROOT / "train.py"), "--help"]
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert time.monotonic() - began < 2
+    assert "--freeze-until LAYER" in done.stdout
+
+
+def test_help_shows_the_defaults_of_the_config() -> None:
+    shown = {}
+    for name, parameter in inspect.signature(train.train, eval_str=True).parameters.items():
+        (option,) = parameter.annotation.__metadata__
+        shown[name] = option.show_default
+    defaults = asdict(Config("data"))
+    assert set(defaults) <= set(shown)
+    for name, value in defaults.items():
+        if name in ("data", "freeze_until", "freeze_norm"):
+            continue
+        assert shown[name] == str(value), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "There is no data to train on: give the dataset folder with --data."),
+        (["--data", "/nowhere"], "There is no dataset folder at /nowhere"),
+        (["--data", "{data}", "--input-size", "100"], "--input-size is 100: choose a multiple"),
+        (["--data", "{data}", "--epochs", "0"], "--epochs is 0: choose 1 or more."),
+        (["--data", "{data}", "--precision", "fp8"], "--precision is 'fp8': choose one of auto"),
+        (["--data", "{data}", "--learning-rate", "nan"], "--learning-rate is nan: choose above 0."),
+        (["--data", "{data}", "--device", "tpu"], "There is no device 'tpu'"),
+        (
+            ["--data", "{data}", "--weights", "gone.safetensors"],
+            "--weights: There is no checkpoint at",
+        ),
+        (["--data", "{data}", "--freeze-until", "layer4"], "--freeze-until: there is no layer"),
+        (["--resume"], "There is no run in {out} to resume: check --out"),
+        (["--epochs", "many"], "Invalid value for '--epochs'"),
+        (["--unknown"], "No such option"),
+    ],
+)
+def test_wrong_usage(
+    arguments: list[str],
+    sentence: str,
+    phantom_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"data": str(phantom_data), "out": str(tmp_path / "run")}
+    filled = [argument.format(**places) for argument in arguments]
+    assert train.main(["--out", places["out"], *filled]) == 2
+    assert sentence.format(**places) in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_kaggle_is_fetched_when_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("cxr_gradcam.download.fetch_kaggle", lambda: tmp_path)
+    assert train._with_folder({"data": "kaggle"}) == {"data": str(tmp_path)}
+    assert train._with_folder({"epochs": 3}) == {"epochs": 3}
+    assert train._with_folder({"weights": "imagenet"}) == {"weights": "imagenet"}
+
+
+def test_a_folder_with_a_run_is_not_overwritten(
+    tmp_path: Path, phantom_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_config(Config(str(phantom_data)), tmp_path)
+    assert train.main(["--out", str(tmp_path), "--data", str(phantom_data)]) == 2
+    assert "holds a run already: add --resume" in capsys.readouterr().err
+
+
+def test_a_resumed_run_keeps_its_config(tmp_path: Path) -> None:
+    config = Config("/data", learning_rate=1 / 3, freeze_until="features.transition1", epochs=7)
+    save_config(config, tmp_path)
+    assert load_config(tmp_path) == config
+    assert resumed_config(tmp_path, {}) == config
+    assert resumed_config(tmp_path, {"epochs": 7, "data": "/data"}) == config
+    with pytest.raises(ConfigError, match=r"--epochs was 7 when this run began, and is 8 now"):
+        resumed_config(tmp_path, {"epochs": 8})
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": 3}'])
+def test_a_damaged_config_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ConfigError, match="is damaged or of another version"):
+        load_config(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_newcomer_trains_and_opens_the_result(phantom_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["--data", str(phantom_data), "--out", str(out), "--input-size", "64"]
+    small = ["--epochs", "1", "--batch-size", "8", "--freeze-until", "features.transition3"]
+    assert train.main([*arguments, *small]) == 0
+    checkpoint = load_checkpoint(out / "best.safetensors")
+    assert checkpoint.class_names == ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
+    assert checkpoint.input_size == 64
+    assert checkpoint.training["data"]["folder"] == "phantoms"
+    assert checkpoint.training["best_epoch"] == 1
+    assert checkpoint.training["weights"].startswith("bundled checkpoint")
+    assert str(phantom_data.parent) not in json.dumps(dict(checkpoint.training))
+    assert checkpoint.metrics["test"]["accuracy"]["value"] >= 0
+    assert (out / "evaluation" / "metrics.json").exists()
+    assert list((out / "events").glob("events.out.tfevents.*"))
+    (row,) = map(json.loads, (out / "history.jsonl").read_text().splitlines())
+    assert row["epoch"] == 1
+    explanation = Explainer(load_classifier(out / "best.safetensors", device="cpu")).explain(
+        draw_phantom("COVID", 1, 64).radiograph
+    )
+    assert sum(explanation.probabilities.values()) == pytest.approx(1)

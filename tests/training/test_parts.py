@@ -1,0 +1,304 @@
+"""The small pieces: schedule, weights, loss, average, plan, augmentation, starts, freezing."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models import DenseNet121_Weights, densenet121
+
+from cxr_gradcam.checkpoint import load_checkpoint
+from cxr_gradcam.preprocess import Letterbox
+from cxr_gradcam.radiograph import load_radiograph
+from cxr_gradcam.splits import Sample
+from cxr_gradcam.training.augmentation import augment, draw
+from cxr_gradcam.training.config import Config, ConfigError
+from cxr_gradcam.training.images import Images, Plan, load_images, share_of
+from cxr_gradcam.training.loop import Learner, make_accelerator, make_learner, train_one_epoch
+from cxr_gradcam.training.network import freeze, load_start, prepare_start
+from cxr_gradcam.training.optimisation import (
+    WeightAverage,
+    class_weights,
+    learning_rate,
+    parameter_groups,
+    share_of_loss,
+)
+from cxr_gradcam.training.progress import fixed_choice
+from cxr_gradcam.training.state import STATE_FILE, Position, load_state, save_state
+from cxr_gradcam.training.stopping import Stop
+from tests.training.conftest import same_bits
+
+CPU = torch.device("cpu")
+CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
+
+# ------------------------------------------------------------------------------------ optimisation
+
+
+def test_the_learning_rate_climbs_straight_and_falls_as_a_cosine() -> None:
+    rates = [learning_rate(step, 14, 4, 8.0) for step in range(14)]
+    assert rates[:5] == [2, 4, 6, 8, 8]
+    assert rates[9] == pytest.approx(4)
+    assert rates[13] == pytest.approx(4 * (1 + math.cos(math.pi * 0.9)))
+    assert learning_rate(0, 10, 0, 8.0) == 8
+
+
+def test_class_weights_are_balanced_about_one() -> None:
+    weights = class_weights([100, 25], 0.5)
+    assert weights[1] / weights[0] == pytest.approx(2)
+    assert (weights @ torch.tensor([100.0, 25.0])) / 125 == pytest.approx(1)
+    assert class_weights([100, 25], 0).tolist() == [1, 1]
+
+
+def test_shares_of_the_loss_add_up_to_torch_s_own() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(7, 3, generator=generator)
+    labels, weights = torch.tensor([0, 1, 2, 0, 1, 2, 2]), torch.tensor([1.0, 2.0, 0.5])
+    total = weights[labels].sum()
+    shares = [
+        share_of_loss(logits[part], labels[part], weights, 0.0, total)
+        for part in (slice(0, 2), slice(2, 7))
+    ]
+    expected = nn.functional.cross_entropy(logits, labels, weight=weights)
+    assert sum(shares) == pytest.approx(float(expected))
+    smooth = share_of_loss(logits, labels, torch.ones(3), 0.1, torch.tensor(7.0))
+    expected = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    assert float(smooth) == pytest.approx(float(expected))
+
+
+def test_norms_and_biases_do_not_decay() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    network[1].weight.requires_grad_(False)
+    decayed, spared = parameter_groups(network, 0.1)
+    assert (len(decayed["params"]), decayed["weight_decay"]) == (1, 0.1)
+    assert (len(spared["params"]), spared["weight_decay"]) == (2, 0.0)
+
+
+def test_the_average_follows_the_formula() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
+    average = WeightAverage(network, 0.9)
+    start = [one.clone() for one in average.network.parameters()]
+    with torch.no_grad():
+        for one in network.parameters():
+            one.add_(1)
+        network[1].running_mean += 1
+    average.update(network, 0)  # young: keeps 1/10
+    for before, now in zip(start, average.network.parameters(), strict=True):
+        torch.testing.assert_close(now, before + 0.9)
+    assert float(average.network[1].running_mean) == pytest.approx(0.9)
+    average.update(network, 1000)  # old: keeps 9/10
+    for before, now in zip(start, average.network.parameters(), strict=True):
+        torch.testing.assert_close(now, before + 0.91)
+
+
+# ------------------------------------------------------------------------------------------ images
+
+
+def test_every_epoch_has_its_own_order_and_steps_are_disjoint() -> None:
+    plan = Plan(images=23, batch_size=5, seed=1)
+    assert plan.steps == 4
+    first = [indices for _, indices in plan.batches(0)]
+    assert len({int(i) for indices in first for i in indices}) == 20
+    assert not np.array_equal(plan.order(0), plan.order(1))
+    resumed = dict(plan.batches(0, first_step=2))
+    assert sorted(resumed) == [2, 3]
+    np.testing.assert_array_equal(resumed[3], first[3])
+
+
+@pytest.mark.parametrize(("count", "processes"), [(7, 2), (8, 3), (5, 5)])
+def test_processes_share_a_step_without_rest(count: int, processes: int) -> None:
+    shares = [range(count)[share_of(count, i, processes)] for i in range(processes)]
+    assert [i for share in shares for i in share] == list(range(count))
+    assert min(map(len, shares)) >= 1
+
+
+def test_images_are_what_the_model_would_see(phantom_data: Path) -> None:
+    paths = sorted(phantom_data.glob("*/images/*"))[::9]
+    samples = [Sample(path, path.parts[-3], i) for i, path in enumerate(paths)]
+    images = load_images(samples, CLASSES, 96, readers=2)
+    assert images.pixels.dtype == torch.uint8
+    assert [CLASSES[label] for label in images.labels] == [one.label for one in samples]
+    film = load_radiograph(paths[1])
+    expected = Letterbox.fit(film.height, film.width, 96).apply(film.pixels)
+    assert np.abs(images.pixels[1].numpy() / 255 - expected).max() <= 0.5 / 255 + 1e-6
+
+
+def test_the_strip_shows_some_of_each_class() -> None:
+    labels = [0] * 50 + [1] * 3 + [2] * 20
+    assert fixed_choice(labels, 8) == [0, 1, 2, 50, 51, 52, 53, 54]
+    assert fixed_choice([1, 0], 8) == [1, 0]
+
+
+# ------------------------------------------------------------------------------------ augmentation
+
+
+def films(count: int = 12, size: int = 64) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    smooth = np.cumsum(rng.uniform(0, 255 / size, (count, size, size)), axis=1)
+    return torch.from_numpy(smooth.astype(np.uint8))
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0, 2.0])
+def test_augmented_films_keep_shape_and_range(strength: float) -> None:
+    pixels = films()
+    before = pixels.clone()
+    result = augment(pixels, draw(np.random.default_rng(1), 12, strength), CPU)
+    assert result.shape == (12, 1, 64, 64)
+    assert result.dtype == torch.float32
+    assert torch.isfinite(result).all()
+    assert 0 <= result.min() < result.max() <= 1
+    assert torch.equal(pixels, before)
+    assert len({float(film.mean()) for film in result}) == 12
+
+
+def test_augmentation_depends_on_its_draws_alone() -> None:
+    pixels = films()
+    draws = draw(np.random.default_rng((5, 2, 7)), 12, 1.0)
+    whole = augment(pixels, draws, CPU)
+    torch.manual_seed(99)
+    assert torch.equal(augment(pixels, draws, CPU), whole)
+    parts = [augment(pixels[rows], draws.share(rows), CPU) for rows in (slice(5), slice(5, 12))]
+    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-6, rtol=0)
+    other = augment(pixels, draw(np.random.default_rng((5, 2, 8)), 12, 1.0), CPU)
+    assert not torch.equal(other, whole)
+
+
+def test_a_shift_and_a_flip_move_a_dot_where_they_should() -> None:
+    pixels = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    pixels[0, 20:24, 10:14] = 255
+    draws = draw(np.random.default_rng(0), 1, 1e-9)  # hardly anything but flip, and no noise
+    still = {"blur": np.zeros(1), "noise": np.zeros(1), "quality": np.zeros(1)}
+    for flip, columns in ((1.0, slice(10, 14)), (-1.0, slice(50, 54))):
+        values = {**vars(draws), **still, "flip": np.array([flip])}
+        moved = augment(pixels, type(draws)(**values), CPU)[0, 0]
+        assert moved[20:24, columns].min() > 0.95
+        assert moved.sum() == pytest.approx(16, rel=0.02)
+
+
+# ----------------------------------------------------------------------------------------- network
+
+
+def test_the_bundled_start_is_the_bundled_network() -> None:
+    start = load_start("bundled", CLASSES, 0)
+    bundled = load_checkpoint()
+    weights = start.network.state_dict()
+    assert all(torch.equal(weights[name], value.float()) for name, value in bundled.weights.items()
+               if value.is_floating_point())  # fmt: skip
+    assert start.mean == bundled.mean
+
+
+def test_known_classes_keep_their_outputs_in_any_order() -> None:
+    start = load_start("bundled", ("Normal", "Tuberculosis"), 0)
+    weight = start.network.state_dict()["classifier.weight"]
+    bundled = load_checkpoint().weights["classifier.weight"].float()
+    assert torch.equal(weight[0], bundled[2])
+    assert not any(torch.equal(weight[1], row) for row in bundled)
+
+
+def test_scratch_is_random_by_seed_and_leaves_torch_s_own_randomness_alone() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first, same, other = (load_start("scratch", CLASSES, seed).network for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.features.conv0.weight, same.features.conv0.weight)
+    assert not torch.equal(first.features.conv0.weight, other.features.conv0.weight)
+
+
+def test_imagenet_weights_come_from_torchvision_s_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    stand_in = densenet121(num_classes=1000)
+    name = DenseNet121_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(stand_in.state_dict(), tmp_path / "hub" / "checkpoints" / name)
+    start = load_start("imagenet", CLASSES, 0)
+    assert torch.equal(start.network.features.conv0.weight, stand_in.features.conv0.weight)
+    assert start.network.classifier.weight.shape == (4, 1024)
+    assert start.mean == (0.485, 0.456, 0.406)
+
+
+def test_imagenet_weights_that_cannot_be_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.urlopen", offline)
+    with pytest.raises(ConfigError, match=r"cannot be had from https.*--weights bundled"):
+        load_start("imagenet", CLASSES, 0)
+
+
+def small_learner(phantom_data: Path, **options: object) -> tuple[Learner, Images, Plan, Config]:
+    paths = sorted(phantom_data.glob("*/images/*"))[::4]
+    samples = [Sample(path, path.parts[-3], i) for i, path in enumerate(paths)]
+    images = load_images(samples, CLASSES, 64)
+    config = Config(str(phantom_data), input_size=64, batch_size=4, epochs=1, **options)  # type: ignore[arg-type]
+    learner = make_learner(
+        make_accelerator(config.precision, "cpu"),
+        prepare_start(config, CLASSES),
+        images.counts(4),
+        config,
+    )
+    return learner, images, Plan(len(images), 4, 0), config
+
+
+def go_on(position: Position, stop: Stop) -> bool:
+    return False
+
+
+def test_what_is_frozen_stays_and_the_rest_learns(phantom_data: Path) -> None:
+    learner, images, plan, config = small_learner(phantom_data, freeze_until="features.denseblock3")
+    before = {name: value.clone() for name, value in learner.network.state_dict().items()}
+    train_one_epoch(learner, images, plan, config, Position(), after_step=go_on)
+    changed = {
+        name.split(".")[1]
+        for name, value in learner.network.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {"transition3", "denseblock4", "norm5", "weight", "bias"}
+
+
+def test_frozen_norms_keep_their_statistics_only(phantom_data: Path) -> None:
+    learner, images, plan, config = small_learner(phantom_data, freeze_norm=True)
+    before = {name: value.clone() for name, value in learner.network.state_dict().items()}
+    train_one_epoch(learner, images, plan, config, Position(), after_step=go_on)
+    after = learner.network.state_dict()
+    assert torch.equal(after["features.norm5.running_mean"], before["features.norm5.running_mean"])
+    assert not torch.equal(after["features.norm5.weight"], before["features.norm5.weight"])
+
+
+def test_freezing_part_of_a_block() -> None:
+    network = densenet121(num_classes=2)
+    freeze(network, "features.denseblock2.denselayer3", norms=False)
+    learning = [name for name, one in network.named_parameters() if one.requires_grad]
+    assert learning[0] == "features.denseblock2.denselayer4.norm1.weight"
+    with pytest.raises(ConfigError, match=r"there is no layer 'classifier'"):
+        freeze(network, "classifier", norms=False)
+
+
+def test_bf16_trains_on_the_cpu_too(phantom_data: Path) -> None:
+    learner, images, plan, config = small_learner(phantom_data, precision="bf16")
+    position = train_one_epoch(learner, images, plan, config, Position(), after_step=go_on)
+    assert position.step == 2
+    assert 0 < position.mean_loss < 10
+    assert learner.network.features.conv0.weight.dtype == torch.float32
+
+
+# ------------------------------------------------------------------------------------------- state
+
+
+def test_a_state_comes_back_as_it_was(phantom_data: Path, tmp_path: Path) -> None:
+    learner, images, plan, config = small_learner(phantom_data)
+    position = train_one_epoch(learner, images, plan, config, Position(), after_step=go_on)
+    parts = (learner.network, learner.average, learner.optimizer)
+    save_state(tmp_path, position, *parts)
+    fresh, *_ = small_learner(phantom_data)
+    others = (fresh.network, fresh.average, fresh.optimizer)
+    assert load_state(tmp_path, *others) == position
+    (tmp_path / "again").mkdir()
+    save_state(tmp_path / "again", position, *others)
+    assert same_bits(tmp_path / "again" / STATE_FILE, tmp_path / STATE_FILE)
+    assert load_state(tmp_path / "nowhere", *others) is None

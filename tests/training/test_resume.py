@@ -1,0 +1,120 @@
+"""Nothing lost: kill a run at any moment, resume it, and it ends with the same weights."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from cxr_gradcam.checkpoint import load_checkpoint
+from tests.training.conftest import SMALL, Launcher, same_bits, start_server, wait_for
+
+KILLS, MANY_KILLS = 2, 20
+
+
+@pytest.fixture(scope="module")
+def whole_run(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A run that was never stopped, and how long it took."""
+    folder = tmp_path_factory.mktemp("whole")
+    launcher = Launcher(folder)
+    start_server()
+    out = folder / "run"
+    launcher.end("--help")  # the server loads PyTorch once
+    began = time.monotonic()
+    code, text = launcher.end("--data", phantom_data, "--out", out, *SMALL)
+    assert code == 0, text
+    return out, time.monotonic() - began
+
+
+def check_same(out: Path, whole: Path) -> None:
+    assert same_bits(out / "best.safetensors", whole / "best.safetensors")
+    assert same_bits(out / "state.safetensors", whole / "state.safetensors")
+    rows, expected = (
+        [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+        for folder in (out, whole)
+    )
+    for row in (*rows, *expected):
+        del row["images_per_second"]
+    assert rows == expected
+    best = load_checkpoint(out / "best.safetensors")
+    assert best.temperature == load_checkpoint(whole / "best.safetensors").temperature
+    assert not list(out.glob(".*"))
+
+
+def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
+    launcher: Launcher, phantom_data: Path, whole_run: tuple[Path, float]
+) -> None:
+    whole, seconds = whole_run
+    moments = random.Random(1)
+    out = launcher.folder / "run"
+    arguments = ("--data", phantom_data, "--out", out, *SMALL, "--resume")
+    for _ in range(KILLS):
+        process, _ = launcher.command(*arguments)
+        process.join(moments.uniform(0.3, 0.8) * seconds)
+        process.kill()
+        process.join()
+    code, text = launcher.end(*arguments)
+    assert code == 0, text
+    check_same(out, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_twenty_runs_killed_at_random_moments(
+    launcher: Launcher, phantom_data: Path, whole_run: tuple[Path, float]
+) -> None:
+    whole, seconds = whole_run
+    moments = random.Random(2)
+    for number in range(MANY_KILLS):
+        out = launcher.folder / f"run-{number}"
+        arguments = ("--data", phantom_data, "--out", out, *SMALL, "--resume")
+        process, _ = launcher.command(*arguments)
+        process.join(moments.uniform(0.02, 1) * seconds)
+        process.kill()
+        process.join()
+        code, text = launcher.end(*arguments)
+        assert code == 0, text
+        check_same(out, whole)
+
+
+def test_a_run_stopped_by_its_time_and_by_sigterm_ends_as_one_that_was_not(
+    launcher: Launcher, phantom_data: Path, whole_run: tuple[Path, float]
+) -> None:
+    out = launcher.folder / "run"
+    arguments = ("--data", phantom_data, "--out", out, *SMALL)
+    code, text = launcher.end(*arguments, "--max-minutes", 0)
+    assert code == 0, text
+    assert text.splitlines()[-1].startswith("Time is up in epoch 1")
+    before = (out / "state.safetensors").stat().st_mtime_ns
+    process, log = launcher.command("--out", out, "--resume")
+    while (out / "state.safetensors").stat().st_mtime_ns == before and process.is_alive():
+        process.join(0.05)
+    process.terminate()
+    process.join(60)
+    assert process.exitcode == 0
+    assert log.read_text().splitlines()[-1] == (
+        "Stopped with all saved: the same command with --resume goes on."
+    )
+    code, text = launcher.end("--out", out, "--resume")
+    assert code == 0, text
+    check_same(out, whole_run[0])
+
+
+def test_a_finished_run_says_so(launcher: Launcher, whole_run: tuple[Path, float]) -> None:
+    before = (whole_run[0] / "best.safetensors").read_bytes()
+    code, text = launcher.end("--out", whole_run[0], "--resume")
+    assert (code, text) == (0, "This run is finished already.\n")
+    assert (whole_run[0] / "best.safetensors").read_bytes() == before
+
+
+def test_ctrl_c_tells_the_shell(launcher: Launcher, phantom_data: Path) -> None:
+    out = launcher.folder / "run"
+    process, _ = launcher.command("--data", phantom_data, "--out", out, *SMALL)
+    wait_for(out / "config.json", process)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130

@@ -304,3 +304,31 @@ def validate(
             parts.append(learner.average.network(learner.model_input(films)).float())
     logits: Tensor = accelerator.gather(torch.cat(parts))
     return logits[:count].cpu()
+
+
+def pooled_features(
+    learner: Learner,
+    images: Images,
+    chosen: Tensor | None = None,
+    *,
+    batch_size: int = 64,
+    check: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Return what the averaged weights' last layer gives, pooled: float32 (N, C), on the CPU.
+
+    Args:
+        learner: not changed.
+        images: a split.
+        chosen: int64 (N,), which of its images; all by default.
+        batch_size: images at once.
+        check: called before every batch. May raise, to end the run there.
+    """
+    features = learner.average.network.get_submodule("features")
+    rows = torch.arange(len(images)) if chosen is None else chosen
+    parts = []
+    with torch.inference_mode():
+        for batch in torch.split(rows, batch_size):
+            check()
+            films = to_unit(images.pixels[batch], learner.accelerator.device)
+            parts.append(features(learner.model_input(films)).float().relu().mean((2, 3)).cpu())
+    return torch.cat(parts)

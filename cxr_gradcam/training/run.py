@@ -10,11 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from accelerate import Accelerator
 
 from cxr_gradcam.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.dataset import Dataset, DatasetError, read_dataset
+from cxr_gradcam.familiarity import Familiarity, fit_familiarity
 from cxr_gradcam.splits import Sample, Splits, load_splits, save_splits, split_dataset
 from cxr_gradcam.training.config import (
     CONFIG_FILE,
@@ -32,6 +35,7 @@ from cxr_gradcam.training.loop import (
     check_device,
     make_accelerator,
     make_learner,
+    pooled_features,
     train_one_epoch,
     validate,
 )
@@ -55,6 +59,7 @@ SPLITS_FILE = "splits.json"
 DATA_FILE = "data.json"
 EVALUATION = "evaluation"
 _MOST_READERS = 8
+_MOST_FAMILIAR = 2000  # training films that show what is familiar; more change little
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +200,7 @@ def train(run: Run) -> Position:
     plan = Plan(len(images), min(config.batch_size, len(images)), config.seed)
     position = _fit(run, learner, plan, images, val_images, position or Position())
     if position.best_epoch >= 0:
-        _finish(run, learner, val_images, position)
+        _finish(run, learner, images, val_images, position)
     run.accelerator.wait_for_everyone()
     return position
 
@@ -325,8 +330,10 @@ def _save(run: Run, learner: Learner, position: Position) -> None:
         save_state(run.out, position, learner.network, learner.average, learner.optimizer)
 
 
-def _finish(run: Run, learner: Learner, val_images: Images, position: Position) -> None:
-    """Calibrate the best weights on the validation images and report on the test images."""
+def _finish(
+    run: Run, learner: Learner, images: Images, val_images: Images, position: Position
+) -> None:
+    """Calibrate the best weights, learn what is familiar to them, report on the test images."""
     try:
         best = load_checkpoint(run.out / BEST_FILE)
     except CheckpointError as error:
@@ -356,16 +363,32 @@ def _finish(run: Run, learner: Learner, val_images: Images, position: Position) 
     }
     training = run.provenance.to_dict(position, learner) | {"finished": position.is_done}
     best = replace(best, temperature=temperature, training=training, metrics=metrics)
-    save_best(best, run.out)
+    save_best(replace(best, familiarity=_familiarity(run, learner, images, val_images)), run.out)
     classifier = load_classifier(run.out / BEST_FILE, device=run.accelerator.device.type)
     with run.display.bar("Evaluating on the test images", len(test_images)) as bar:
         scores = evaluate_samples(
             classifier,
             [(sample.path, sample.label) for sample in run.splits.test],
             run.out / EVALUATION,
+            groups=[sample.group for sample in run.splits.test],
             progress=lambda share: bar.move_to(round(share * len(test_images))),
         )
     run.display.say(
         f"On {len(test_images)} test images: accuracy {scores['accuracy']['value']:.3f}, "
         f"temperature {temperature:.2f}; the report is in {report.parent}."
     )
+
+
+def _familiarity(
+    run: Run, learner: Learner, images: Images, val_images: Images
+) -> Familiarity | None:
+    """Learn what films look like to the averaged weights; None where there are too few to tell."""
+    chosen = np.random.default_rng(run.config.seed).permutation(len(images))[:_MOST_FAMILIAR]
+    try:
+        return fit_familiarity(
+            pooled_features(learner, images, torch.from_numpy(chosen), check=run.watch.check),
+            pooled_features(learner, val_images, check=run.watch.check),
+        )
+    except ValueError as error:
+        run.display.say(f"The checkpoint will not tell strange pictures: {error}")
+        return None

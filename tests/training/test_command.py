@@ -4,7 +4,6 @@ import inspect
 import json
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,12 +25,13 @@ from cxr_gradcam.training.config import (
 ROOT = Path(__file__).parents[2]
 
 
-def test_help_comes_quickly() -> None:
-    command = [sys.executable, str(ROOT / "train.py"), "--help"]
-    began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert time.monotonic() - began < 2
+def test_help_needs_no_pytorch() -> None:
+    code = "import sys, train; train.main(['--help']); print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert "--freeze-until LAYER" in done.stdout
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_help_shows_the_defaults_of_the_config() -> None:
@@ -135,3 +135,5 @@ def test_a_newcomer_trains_and_opens_the_result(phantom_data: Path, tmp_path: Pa
         draw_phantom("COVID", 1, 64).radiograph
     )
     assert sum(explanation.probabilities.values()) == pytest.approx(1)
+    assert explanation.familiarity is not None
+    assert 0 <= explanation.familiarity <= 1

@@ -21,11 +21,13 @@ import numpy as np
 from cxr_gradcam.dataset import SPLITS, Dataset, DatasetError
 from cxr_gradcam.dataset_report import Report
 from cxr_gradcam.duplicates import HASH_BITS, Bits, group_duplicates, perceptual_hash
+from cxr_gradcam.files import write_whole
 from cxr_gradcam.radiograph import RadiographError, load_radiograph
 from cxr_gradcam.stratify import TooFewGroupsError, share_groups
 
 Progress = Callable[[float], None]
 
+SPLITS_FILE = "splits.json"  # in the folder of a run
 _MAX_READERS = 4  # threads; each may hold a film that takes 500 MB
 _FORMAT_VERSION = 1
 
@@ -230,9 +232,7 @@ def save_splits(splits: Splits, path: Path, root: Path) -> None:
     for name, samples in splits.by_name().items():
         rows = ",\n".join(json.dumps(_to_row(sample, root)) for sample in samples)
         parts.append(f'"{name}": [\n{rows}\n]')
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(",\n".join(parts) + "}\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, (",\n".join(parts) + "}\n").encode())
 
 
 def load_splits(path: Path, root: Path) -> Splits:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from cxr_gradcam.training.files import write_whole
+from cxr_gradcam.files import write_whole
 
 CONFIG_FILE = "config.json"
 PRECISIONS = ("auto", "fp32", "bf16")

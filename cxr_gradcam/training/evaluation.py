@@ -22,10 +22,9 @@ from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.dataset import DatasetError, read_dataset
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
-from cxr_gradcam.splits import Sample, Splits, load_splits
+from cxr_gradcam.splits import SPLITS_FILE, Sample, Splits, load_splits
 from cxr_gradcam.training.report import Prediction, write_report
 
-SPLITS_FILE = "splits.json"
 BINS = 15
 BINNING = f"{BINS} bins of equal width on the top probability"
 TEMPERATURES = (0.05, 20.0)

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 import cxr_gradcam
 from cxr_gradcam.checkpoint import Checkpoint, save_checkpoint
+from cxr_gradcam.files import write_whole
 from cxr_gradcam.splits import Splits
 from cxr_gradcam.training.config import Config
-from cxr_gradcam.training.files import write_whole
 from cxr_gradcam.training.loop import Learner
 from cxr_gradcam.training.network import Start
 from cxr_gradcam.training.state import Position

@@ -14,9 +14,9 @@ import numpy as np
 
 from cxr_gradcam.batch.summary import inert
 from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.files import write_whole
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
 from cxr_gradcam.render import DISCLAIMER, NO_EVIDENCE, overlay
-from cxr_gradcam.training.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,8 @@ from cxr_gradcam.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.dataset import Dataset, DatasetError, read_dataset
 from cxr_gradcam.familiarity import Familiarity, fit_familiarity
-from cxr_gradcam.splits import Sample, Splits, load_splits, save_splits, split_dataset
+from cxr_gradcam.files import write_whole
+from cxr_gradcam.splits import SPLITS_FILE, Sample, Splits, load_splits, save_splits, split_dataset
 from cxr_gradcam.training.config import (
     CONFIG_FILE,
     Config,
@@ -28,7 +29,6 @@ from cxr_gradcam.training.config import (
     save_config,
 )
 from cxr_gradcam.training.evaluation import evaluate_logits, evaluate_samples, fit_temperature
-from cxr_gradcam.training.files import write_whole
 from cxr_gradcam.training.images import Images, Plan, load_images
 from cxr_gradcam.training.loop import (
     Learner,
@@ -55,7 +55,6 @@ from cxr_gradcam.training.report import METRICS
 from cxr_gradcam.training.state import Position, load_state, save_state
 from cxr_gradcam.training.stopping import Stop, Stopped, Stopwatch
 
-SPLITS_FILE = "splits.json"
 DATA_FILE = "data.json"
 EVALUATION = "evaluation"
 _MOST_READERS = 8

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from cxr_gradcam.files import write_whole
 from cxr_gradcam.training.config import TrainingError
-from cxr_gradcam.training.files import write_whole
 from cxr_gradcam.training.optimisation import WeightAverage
 
 STATE_FILE = "state.safetensors"

@@ -18,10 +18,9 @@ from cxr_gradcam.dataset import DatasetError, read_dataset
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, write_phantoms
 from cxr_gradcam.radiograph import load_radiograph
-from cxr_gradcam.splits import save_splits, split_dataset
+from cxr_gradcam.splits import SPLITS_FILE, save_splits, split_dataset
 from cxr_gradcam.training import evaluation
 from cxr_gradcam.training.evaluation import (
-    SPLITS_FILE,
     TEMPERATURES,
     calibration,
     evaluate_logits,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cxr_gradcam.files import write_whole
 from cxr_gradcam.splits import Sample
 from cxr_gradcam.training.config import TrainingError
-from cxr_gradcam.training.files import write_whole
 from cxr_gradcam.training.images import load_images
 from cxr_gradcam.training.state import STATE_FILE
 from tests.training.conftest import SMALL, Launcher
@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cxr_gradcam.training.files.os.fsync", full)
+    monkeypatch.setattr("cxr_gradcam.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.models import densenet121
 
 from cxr_gradcam.familiarity import Familiarity
+from cxr_gradcam.files import write_whole
 
 FORMAT_VERSION = 1
 ARCHITECTURE = "densenet121"
@@ -76,6 +77,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = True) ->
         checkpoint: what to write.
         path: the .safetensors file; an existing one is replaced.
         half: store floating-point weights as fp16, which halves the file.
+
+    Raises:
+        OSError: when it cannot be written; an existing file is then left as it was.
     """
     metadata = {
         "format_version": FORMAT_VERSION,
@@ -95,13 +99,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = True) ->
         name: value.to(dtype).contiguous() if value.is_floating_point() else value.contiguous()
         for name, value in checkpoint.weights.items()
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(weights, temporary, {key: json.dumps(value) for key, value in metadata.items()})
-        temporary.chmod(0o644)  # safetensors makes it readable for its owner only
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, save(weights, {key: json.dumps(value) for key, value in metadata.items()}))
 
 
 def load_checkpoint(path: str | os.PathLike[str] = BUNDLED_CHECKPOINT) -> Checkpoint:

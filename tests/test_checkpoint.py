@@ -101,7 +101,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: Any) ->
     def full_disk(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cxr_gradcam.checkpoint.save_file", full_disk)
+    monkeypatch.setattr("cxr_gradcam.files.os.fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint(bundled(), path)
     assert path.read_bytes() == before

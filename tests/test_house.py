@@ -21,7 +21,7 @@ ALLOWED = {
     "preprocess": {"radiograph"},
     "densenet": set(),
     "familiarity": set(),
-    "checkpoint": {"familiarity"},
+    "checkpoint": {"familiarity", "files"},
     "classifier": {"densenet", "checkpoint"},
     "cam": set(),
     "explainer": {"cam", "classifier", "densenet", "preprocess", "radiograph"},

@@ -139,7 +139,8 @@ def freeze(network: nn.Module, until: str, *, norms: bool) -> tuple[nn.Module, .
         if until and (name == until or name.startswith(f"{until}."))
     ]
     if until and (not inside or not until.startswith("features.")):
-        layers = ", ".join(f"features.{name}" for name, _ in network.features.named_children())  # type: ignore[union-attr]
+        children = network.get_submodule("features").named_children()
+        layers = ", ".join(f"features.{name}" for name, _ in children)
         raise ConfigError(f"--freeze-until: there is no layer {until!r}, choose one of {layers}.")
     resting: list[nn.Module] = []
     for place, (_, module) in enumerate(modules):

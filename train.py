@@ -85,8 +85,17 @@ def train(
     ] = None,
     val_share: Annotated[float | None, _option("Share of images for validation.", "0.15")] = None,
     test_share: Annotated[float | None, _option("Share of images for the test.", "0.15")] = None,
+    phantoms: Annotated[
+        int | None, _option("Synthetic films mixed into the training images.", "0")
+    ] = None,
+    lesion_weight: Annotated[
+        float | None, _option("Weight of a phantom's heat outside its lesion.", "0.3")
+    ] = None,
     precision: Annotated[
         str | None, _option("auto (bf16 on a GPU), bf16 or fp32.", "auto", "NAME")
+    ] = None,
+    compile: Annotated[
+        bool | None, _option("A slow start, then more images/s.", "no-compile")
     ] = None,
     save_every: Annotated[int | None, _option("Steps between saved states.", "200")] = None,
     seed: Annotated[int | None, _option("Of everything random.", "0")] = None,

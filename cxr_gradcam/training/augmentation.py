@@ -66,7 +66,7 @@ class Draws:
     quality: Numbers
     seed: Numbers
 
-    def share(self, rows: slice) -> Draws:
+    def share(self, rows: slice | npt.NDArray[np.int64]) -> Draws:
         """Return the draws of some of the samples."""
         return Draws(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
@@ -104,7 +104,7 @@ def draw(rng: np.random.Generator, count: int, strength: float) -> Draws:
 
 
 def augment(pixels: Tensor, draws: Draws, device: torch.device) -> Tensor:
-    """Do what was drawn.
+    """Do what was drawn to the films; `warp` does to masks what becomes of their places.
 
     Args:
         pixels: uint8 (N, S, S), on the CPU.
@@ -140,11 +140,13 @@ def compress(pixels: Tensor, draws: Draws) -> Tensor:
 
 
 def warp(films: Tensor, draws: Draws) -> Tensor:
-    """Mirror, rotate, magnify and shift in one resampling; air comes in from outside.
+    """Mirror, rotate, magnify and shift in one resampling; air (0) comes in from outside.
 
     torchvision would take one angle for the whole batch, so the grid is made here. Its affine
     map goes from the result's coordinates, -1 to 1, to those of the film.
     """
+    if not len(films):  # which PyTorch makes no grid for
+        return films
     cos, sin = np.cos(draws.angle) / draws.scale, np.sin(draws.angle) / draws.scale
     rows = [
         [cos * draws.flip, sin * draws.flip, draws.shift_x],

@@ -45,7 +45,10 @@ class Config:
         freeze_norm: keep the statistics of all batch norms as they were at the start.
         patience: stop after so many epochs without a better validation score; 0 never does.
         val_share, test_share: of the images, where the folder has no splits of its own.
+        phantoms: synthetic films mixed into the training images, the classes taking turns.
+        lesion_weight: of the loss that asks for a phantom's heat inside its planted lesion.
         precision: "bf16", "fp32", or "auto": bf16 on a GPU, else fp32.
+        compile: let PyTorch compile the network: a minute or more at the start, then faster.
         save_every: steps between two saved states; one is saved after every epoch anyway.
         seed: of everything random.
     """
@@ -68,7 +71,10 @@ class Config:
     patience: int = 5
     val_share: float = 0.15
     test_share: float = 0.15
+    phantoms: int = 0
+    lesion_weight: float = 0.3
     precision: str = "auto"
+    compile: bool = False
     save_every: int = 200
     seed: int = 0
 
@@ -96,6 +102,8 @@ class Config:
                 0 < self.test_share < 1 - self.val_share,
                 "above 0, and less than 1 together with val_share",
             ),
+            "phantoms": (self.phantoms >= 0, "0 or more"),
+            "lesion_weight": (self.lesion_weight >= 0, "0 or more"),
             "precision": (self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
             "save_every": (self.save_every >= 1, "1 or more"),
             "seed": (0 <= self.seed < 2**32, "from 0 to 4294967295"),

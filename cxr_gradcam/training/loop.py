@@ -12,15 +12,17 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from cxr_gradcam.training.augmentation import augment, draw, to_unit
+from cxr_gradcam.training.augmentation import augment, draw, to_unit, warp
 from cxr_gradcam.training.config import Config, ConfigError, TrainingError
 from cxr_gradcam.training.images import Images, Indices, Plan, share_of
-from cxr_gradcam.training.network import Start
+from cxr_gradcam.training.memory import keep_freed_memory
+from cxr_gradcam.training.network import Scored, Start
 from cxr_gradcam.training.optimisation import (
     WeightAverage,
     class_weights,
     flattened,
     learning_rate,
+    lesion_loss,
     parameter_groups,
     share_of_loss,
     statistics_of,
@@ -39,7 +41,7 @@ class Learner:
     Attributes:
         accelerator: device, precision and the other processes.
         network: the weights under training; its parts in `resting` stay in eval mode.
-        parallel: the network as it runs a step: with autocast, and tied to the other processes.
+        parallel: `Scored` as it runs a step: with autocast, and tied to the other processes.
         average: the moving average of the weights.
         optimizer: AdamW.
         weights: (K,), what an image of each class weighs.
@@ -80,14 +82,17 @@ def check_device(device: str) -> None:
         raise ConfigError("There is no GPU for --device cuda here: choose auto or cpu.")
 
 
-def make_accelerator(precision: str, device: str) -> Accelerator:
+def make_accelerator(precision: str, device: str, *, compiled: bool = False) -> Accelerator:
     """Open the device, and meet the other processes where torchrun started several.
 
     Args:
         precision: "auto", "bf16" or "fp32".
         device: "auto", "cpu" or "cuda".
+        compiled: whether PyTorch compiles what it trains.
     """
     on_cpu = device == "cpu" or not torch.cuda.is_available()
+    if on_cpu:
+        keep_freed_memory()
     if "LOCAL_RANK" in os.environ:
         # accelerate would warn about a number of threads that torchrun has set already.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -95,7 +100,12 @@ def make_accelerator(precision: str, device: str) -> Accelerator:
     mixed = "no" if precision == "fp32" or (precision == "auto" and on_cpu) else "bf16"
     # Statistics of the batch norms are averaged after the step instead, over all processes.
     parallel = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-    return Accelerator(mixed_precision=mixed, cpu=on_cpu, kwargs_handlers=[parallel])
+    return Accelerator(
+        mixed_precision=mixed,
+        cpu=on_cpu,
+        kwargs_handlers=[parallel],
+        dynamo_backend="inductor" if compiled else "no",
+    )
 
 
 def lost_another_process(error: RuntimeError) -> bool:
@@ -126,7 +136,7 @@ def make_learner(
         torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (start.mean, start.std)
     )
     weights = class_weights(counts, config.balance).to(device)
-    parallel = accelerator.prepare_model(network)
+    parallel = accelerator.prepare_model(Scored(network))
     moving = (network, parallel, average, optimizer)
     return Learner(accelerator, *moving, weights, mean, std, start.resting)
 
@@ -163,12 +173,10 @@ def train_one_epoch(
     stride = STEPS_UNSEEN_ON_GPU if learner.accelerator.device.type == "cuda" else 1
     unseen: list[Tensor] = []
     for step, indices in plan.batches(position.epoch, position.step):
-        films, labels, total = _prepare(
-            learner, images, plan, config, position.epoch, step, indices
-        )
+        batch = _prepare(learner, images, plan, config, position.epoch, step, indices)
         done = position.epoch * plan.steps + step
         _set_learning_rate(learner.optimizer, done, plan.steps, config)
-        unseen.append(_step(learner, films, labels, total, config))
+        unseen.append(_step(learner, batch, config))
         learner.average.update(learner.network, done)
         # A save needs every figure up to it, so what is unseen never reaches past one.
         if (
@@ -185,6 +193,27 @@ def train_one_epoch(
     return position
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One process's part of a step.
+
+    Attributes:
+        films: the model input, float32 (n, 3, S, S).
+        labels: int64 (n,).
+        total: what all images of the step weigh, in whatever process.
+        lesions: float32 (m, S, S) in [0, 1], planted lesions as they lie in the films.
+        lesion_films: int64 (m,), which film each is in.
+        all_lesions: lesions of the step, in whatever process.
+    """
+
+    films: Tensor
+    labels: Tensor
+    total: Tensor
+    lesions: Tensor
+    lesion_films: Tensor
+    all_lesions: int
+
+
 def _prepare(
     learner: Learner,
     images: Images,
@@ -193,8 +222,8 @@ def _prepare(
     epoch: int,
     step: int,
     indices: Indices,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Make this process's part of a step: model input, labels, and the whole step's weight.
+) -> Batch:
+    """Make this process's part of a step.
 
     Every process draws for the whole step and takes its rows, so that the number of processes
     changes nothing.
@@ -202,13 +231,23 @@ def _prepare(
     accelerator = learner.accelerator
     mine = share_of(len(indices), accelerator.process_index, accelerator.num_processes)
     labels = images.labels[indices].to(accelerator.device, non_blocking=True)
-    pixels = images.pixels[indices[mine]]
+    pixels, rows = images.pixels[indices[mine]], images.lesion_rows[indices[mine]]
+    lesion_films = torch.nonzero(rows >= 0).flatten()
+    masks = images.lesions[rows[lesion_films]]
     if config.augmentation:
         draws = draw(plan.rng(epoch, step), len(indices), config.augmentation).share(mine)
         films = augment(pixels, draws, accelerator.device)
+        lesions = warp(to_unit(masks, accelerator.device), draws.share(lesion_films.numpy()))
     else:
-        films = to_unit(pixels, accelerator.device)
-    return learner.model_input(films), labels[mine], learner.weights[labels].sum()
+        films, lesions = (to_unit(one, accelerator.device) for one in (pixels, masks))
+    return Batch(
+        learner.model_input(films),
+        labels[mine],
+        learner.weights[labels].sum(),
+        lesions[:, 0],
+        lesion_films.to(accelerator.device),
+        int((images.lesion_rows[indices] >= 0).sum()),
+    )
 
 
 def _set_learning_rate(
@@ -220,14 +259,19 @@ def _set_learning_rate(
         group["lr"] = rate
 
 
-def _step(learner: Learner, films: Tensor, labels: Tensor, total: Tensor, config: Config) -> Tensor:
+def _step(learner: Learner, batch: Batch, config: Config) -> Tensor:
     """Take one step; return this process's share of its loss, NaN where the gradient is not finite.
 
     Nothing is saved before `_look` has seen that all is finite.
     """
     accelerator = learner.accelerator
-    logits = learner.parallel(films)
-    share = share_of_loss(logits, labels, learner.weights, config.label_smoothing, total)
+    logits, activation = learner.parallel(batch.films)
+    share = share_of_loss(
+        logits, batch.labels, learner.weights, config.label_smoothing, batch.total
+    )
+    if config.lesion_weight and batch.all_lesions:
+        strayed = lesion_loss(_true_cams(learner, batch, activation), batch.lesions)
+        share = share + config.lesion_weight * strayed.sum() / batch.all_lesions
     learner.optimizer.zero_grad(set_to_none=True)
     # Gradients are averaged over the processes, but the shares of the loss add up.
     accelerator.backward(share * accelerator.num_processes)
@@ -236,6 +280,12 @@ def _step(learner: Learner, films: Tensor, labels: Tensor, total: Tensor, config
     learner.optimizer.step()
     _average_statistics(learner)
     return share.detach() + 0 * length
+
+
+def _true_cams(learner: Learner, batch: Batch, activation: Tensor) -> Tensor:
+    """Return the signed last-layer CAMs (m, h, w) of the true classes where lesions are known."""
+    weight = learner.network.get_submodule("classifier").weight[batch.labels[batch.lesion_films]]
+    return torch.einsum("mc,mchw->mhw", weight.float(), activation[batch.lesion_films].float())
 
 
 def _average_statistics(learner: Learner) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import DenseNet121_Weights, densenet121
 
@@ -18,6 +19,24 @@ Triple = tuple[float, float, float]
 BUNDLED, IMAGENET, SCRATCH = "bundled", "imagenet", "scratch"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY_MEAN, GREY_STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+class Scored(nn.Module):
+    """A DenseNet that gives its logits and what they were read from, in one pass.
+
+    Attributes:
+        network: torchvision's DenseNet-121, whose weights these are.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, films: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (N, K) and the last layer's activation (N, C, h, w)."""
+        features, classifier = (self.network.get_submodule(n) for n in ("features", "classifier"))
+        activation = F.relu(features(films))
+        return classifier(activation.mean((2, 3))), activation
 
 
 @dataclass(frozen=True, eq=False)

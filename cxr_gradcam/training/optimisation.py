@@ -67,6 +67,26 @@ def share_of_loss(
     return (each * weights[labels]).sum() / total
 
 
+def lesion_loss(cams: Tensor, lesions: Tensor) -> Tensor:
+    """Return how far heat strays from planted lesions, one figure per CAM.
+
+    The softmax over the cells of a CAM is read as the place that the network looks at, and the
+    lesion's share of each cell as where it should: the loss is their Kullback-Leibler divergence,
+    0 where they agree. A lesion that was shifted out of the picture costs nothing.
+
+    Args:
+        cams: (n, h, w), of the true classes, in logits.
+        lesions: (n, S, S) in [0, 1], 1 inside a lesion.
+
+    Returns:
+        (n,), float32, not negative.
+    """
+    cells = F.adaptive_avg_pool2d(lesions[:, None].float(), cams.shape[1:]).flatten(1)
+    wanted = cells / cells.sum(1, keepdim=True).clamp(min=1e-6)
+    looked = F.log_softmax(cams.float().flatten(1), dim=1)
+    return F.kl_div(looked, wanted, reduction="none").sum(1)
+
+
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Return AdamW's groups: decay pulls on filters and the classifier, not on norms and biases."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -19,6 +19,7 @@ from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.dataset import Dataset, DatasetError, read_dataset
 from cxr_gradcam.familiarity import Familiarity, fit_familiarity
 from cxr_gradcam.files import write_whole
+from cxr_gradcam.phantom import CLASS_NAMES as PHANTOM_CLASSES
 from cxr_gradcam.splits import SPLITS_FILE, Sample, Splits, load_splits, save_splits, split_dataset
 from cxr_gradcam.training.config import (
     CONFIG_FILE,
@@ -29,7 +30,7 @@ from cxr_gradcam.training.config import (
     save_config,
 )
 from cxr_gradcam.training.evaluation import evaluate_logits, evaluate_samples, fit_temperature
-from cxr_gradcam.training.images import Images, Plan, load_images
+from cxr_gradcam.training.images import Images, Plan, draw_phantoms, load_images
 from cxr_gradcam.training.loop import (
     Learner,
     check_device,
@@ -130,9 +131,14 @@ def prepare(config: Config, out: Path, *, device: str, watch: Stopwatch, display
     is_new = not (out / CONFIG_FILE).exists()
     data = read_dataset(Path(config.data)) if is_new else _read_splits(config, out)
     class_names = data.classes if isinstance(data, Dataset) else data.class_names
+    if config.phantoms and not set(PHANTOM_CLASSES) <= set(class_names):
+        raise ConfigError(
+            f"--phantoms draws {', '.join(PHANTOM_CLASSES)}, and {config.data} has other classes: "
+            "leave it out."
+        )
     start = prepare_start(config, class_names)
     # Every process has come to its decisions before the first one writes: here they all meet.
-    accelerator = make_accelerator(config.precision, device)
+    accelerator = make_accelerator(config.precision, device, compiled=config.compile)
     if config.batch_size < accelerator.num_processes:
         raise ConfigError(
             f"--batch-size is {config.batch_size} for {accelerator.num_processes} processes: "
@@ -189,7 +195,7 @@ def train(run: Run) -> Position:
         OSError, safetensors.SafetensorError: when a file cannot be written.
     """
     config = run.config
-    images = _load(run, run.splits.train, "Reading training images")
+    images = _training_images(run)
     val_images = _load(run, run.splits.val, "Reading validation images")
     counts = images.counts(len(run.splits.class_names))
     learner = make_learner(run.accelerator, run.start, counts, config)
@@ -219,6 +225,22 @@ def _load(run: Run, samples: Sequence[Sample], what: str) -> Images:
             readers=max(1, min(_MOST_READERS, (cores or 1) // run.accelerator.num_processes)),
             on_image=on_image,
         )
+
+
+def _training_images(run: Run) -> Images:
+    """Return what is trained on: the films, then the phantoms."""
+    films, config = _load(run, run.splits.train, "Reading training images"), run.config
+    if not config.phantoms:
+        return films
+    with run.display.bar("Drawing phantoms", config.phantoms) as bar:
+
+        def on_image() -> None:
+            run.watch.check()
+            bar.advance()
+
+        names, size = run.splits.class_names, config.input_size
+        seed = config.seed
+        return films.joined(draw_phantoms(config.phantoms, names, size, seed, on_image=on_image))
 
 
 def _fit(

@@ -36,19 +36,21 @@ def command(
 def steps(asked: dict[str, object], out: Path, log: Path, environment: dict[str, str]) -> None:
     """Train an epoch; write the loss of every step and the sum over the weights after it."""
     os.environ.update(environment)
-    rows = []
+    rows: list[list[float]] = []
+    sums = [0.0]
     config = training_run.choose_config(out, asked, resume=False)
     run = training_run.prepare(
         config, out, device="cpu", watch=Stopwatch(), display=Display(silent=True)
     )
-    images = training_run._load(run, run.splits.train, "")
+    images = training_run._training_images(run)
     counts = images.counts(len(run.splits.class_names))
     learner = make_learner(run.accelerator, run.start, counts, config)
 
     def note(position: Position, stop: Stop) -> bool:
         weights = flattened([one.detach().double() for one in numbers_of(learner.network)])
         at = torch.arange(len(weights), dtype=torch.float64)
-        rows.append([position.loss_sum, float(weights.sum()), float(weights @ at)])
+        sums.append(position.loss_sum)
+        rows.append([sums[-1] - sums[-2], float(weights.sum()), float(weights @ at)])
         return False
 
     plan = Plan(len(images), config.batch_size, config.seed)

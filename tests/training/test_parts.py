@@ -1,8 +1,12 @@
 """The small pieces: schedule, weights, loss, average, plan, augmentation, starts, freezing."""
 
 import math
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,18 +14,35 @@ from torch import nn
 from torchvision.models import DenseNet121_Weights, densenet121
 
 from cxr_gradcam.checkpoint import load_checkpoint
+from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom
 from cxr_gradcam.preprocess import Letterbox
 from cxr_gradcam.radiograph import load_radiograph
 from cxr_gradcam.splits import Sample
-from cxr_gradcam.training.augmentation import augment, draw
+from cxr_gradcam.training.augmentation import augment, draw, to_unit, warp
 from cxr_gradcam.training.config import Config, ConfigError
-from cxr_gradcam.training.images import Images, Plan, load_images, share_of
-from cxr_gradcam.training.loop import Learner, make_accelerator, make_learner, train_one_epoch
+from cxr_gradcam.training.images import (
+    NO_LESION,
+    PHANTOM_SIZES,
+    Images,
+    Plan,
+    draw_phantoms,
+    load_images,
+    share_of,
+)
+from cxr_gradcam.training.loop import (
+    Learner,
+    _prepare,
+    _true_cams,
+    make_accelerator,
+    make_learner,
+    train_one_epoch,
+)
 from cxr_gradcam.training.network import freeze, load_start, prepare_start
 from cxr_gradcam.training.optimisation import (
     WeightAverage,
     class_weights,
     learning_rate,
+    lesion_loss,
     parameter_groups,
     share_of_loss,
 )
@@ -124,6 +145,30 @@ def test_images_are_what_the_model_would_see(phantom_data: Path) -> None:
     assert np.abs(images.pixels[1].numpy() / 255 - expected).max() <= 0.5 / 255 + 1e-6
 
 
+def test_phantoms_bring_their_lesions_with_them(phantom_data: Path) -> None:
+    drawn = draw_phantoms(8, CLASSES, 96, seed=3)
+    assert [CLASSES[label] for label in drawn.labels] == list(CLASS_NAMES) * 2
+    assert drawn.lesion_rows.tolist() == [0, 1, NO_LESION, 2, 3, 4, NO_LESION, 5]
+    for name, row in zip(drawn.names, drawn.lesion_rows, strict=True):
+        label, _, seed = name.rpartition("-phantom-")
+        if row != NO_LESION:
+            sizes = [draw_phantom(label, int(seed), side) for side in PHANTOM_SIZES]
+            masks = [cv2.resize(one.lesion_mask.astype(np.float32), (96, 96)) for one in sizes]
+            ours = drawn.lesions[row].numpy() / 255
+            assert min(np.abs(mask - ours).mean() for mask in masks) < 0.02
+    again, other = draw_phantoms(8, CLASSES, 96, seed=3), draw_phantoms(8, CLASSES, 96, seed=4)
+    assert torch.equal(again.pixels, drawn.pixels)
+    assert not set(other.names) & set(drawn.names)
+
+
+def test_joined_images_keep_their_own_lesions() -> None:
+    first, second = draw_phantoms(3, CLASSES, 64, seed=0), draw_phantoms(4, CLASSES, 64, seed=1)
+    both = first.joined(second)
+    assert both.names == first.names + second.names
+    assert both.lesion_rows.tolist() == [0, 1, NO_LESION, 2, 3, NO_LESION, 4]
+    assert torch.equal(both.lesions[4], second.lesions[2])
+
+
 def test_the_strip_shows_some_of_each_class() -> None:
     labels = [0] * 50 + [1] * 3 + [2] * 20
     assert fixed_choice(labels, 8) == [0, 1, 2, 50, 51, 52, 53, 54]
@@ -174,6 +219,77 @@ def test_a_shift_and_a_flip_move_a_dot_where_they_should() -> None:
         moved = augment(pixels, type(draws)(**values), CPU)[0, 0]
         assert moved[20:24, columns].min() > 0.95
         assert moved.sum() == pytest.approx(16, rel=0.02)
+
+
+def test_a_mask_moves_with_its_film() -> None:
+    pixels = torch.zeros(6, 64, 64, dtype=torch.uint8)
+    pixels[:, 20:30, 10:18] = 255
+    draws = draw(np.random.default_rng(3), 6, 1.0)
+    flat = {"brightness": np.zeros(6), "noise": np.zeros(6), "blur": np.zeros(6)}
+    plain = {**flat, "contrast": np.ones(6), "gamma": np.ones(6), "quality": np.zeros(6)}
+    draws = type(draws)(**{**vars(draws), **plain})
+    moved = warp(to_unit(pixels, CPU), draws)
+    torch.testing.assert_close(moved, augment(pixels, draws, CPU), atol=1e-6, rtol=0)
+    assert moved.std(0).max() > 0.1
+    assert len(warp(to_unit(pixels[:0], CPU), draws.share(slice(0)))) == 0
+
+
+# ------------------------------------------------------------------------------------- lesion loss
+
+
+def test_the_lesion_loss_is_the_divergence_of_two_places() -> None:
+    cams = torch.tensor([[[0.0, 2.0], [1.0, -1.0]]])
+    lesions = torch.zeros(1, 8, 8)
+    lesions[0, :4, 4:] = 1  # the upper right cell, whole
+    lesions[0, 4:6, :4] = 1  # half of the lower left one
+    looked = cams.flatten().exp() / cams.exp().sum()
+    wanted = torch.tensor([0, 2 / 3, 1 / 3, 0])
+    expected = sum(w * torch.log(w / q) for w, q in zip(wanted, looked, strict=True) if w)
+    assert float(lesion_loss(cams, lesions)) == pytest.approx(float(expected), rel=1e-5)
+    agreeing = torch.log(wanted.clamp(min=1e-9)).view(1, 2, 2)
+    assert float(lesion_loss(agreeing, lesions)) == pytest.approx(0, abs=1e-5)
+    assert float(lesion_loss(cams, torch.zeros(1, 8, 8))) == 0
+
+
+def test_training_moves_the_heat_into_the_lesion() -> None:
+    torch.manual_seed(0)
+    learner, *_ = small_learner_of(draw_phantoms(4, CLASSES, 96, seed=0), weights="scratch")
+    images = draw_phantoms(4, CLASSES, 96, seed=0)
+    config = Config("", input_size=96, batch_size=4, epochs=12, augmentation=0, lesion_weight=1.0)
+
+    def strayed() -> float:
+        batch = _prepare(learner, images, Plan(4, 4, 0), config, 0, 0, np.arange(4))
+        with torch.no_grad():
+            _, activation = learner.parallel(batch.films)
+            return float(lesion_loss(_true_cams(learner, batch, activation), batch.lesions).mean())
+
+    before = strayed()
+    for epoch in range(config.epochs):
+        start = Position(epoch=epoch)
+        train_one_epoch(learner, images, Plan(4, 4, 0), config, start, after_step=go_on)
+    assert strayed() < 0.5 * before
+
+
+# ------------------------------------------------------------------------------------------ memory
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_is_kept() -> None:
+    code = """
+import resource, torch
+from cxr_gradcam.training.memory import keep_freed_memory
+if {keep}:
+    assert keep_freed_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
+    torch.ones(10_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = [
+        int(subprocess.check_output([sys.executable, "-c", code.format(keep=keep)], text=True))
+        for keep in (False, True)
+    ]
+    assert faults[1] < 0.5 * faults[0]
 
 
 # ----------------------------------------------------------------------------------------- network
@@ -234,8 +350,11 @@ def test_imagenet_weights_that_cannot_be_downloaded(
 def small_learner(phantom_data: Path, **options: object) -> tuple[Learner, Images, Plan, Config]:
     paths = sorted(phantom_data.glob("*/images/*"))[::4]
     samples = [Sample(path, path.parts[-3], i) for i, path in enumerate(paths)]
-    images = load_images(samples, CLASSES, 64)
-    config = Config(str(phantom_data), input_size=64, batch_size=4, epochs=1, **options)  # type: ignore[arg-type]
+    return small_learner_of(load_images(samples, CLASSES, 64), **options)
+
+
+def small_learner_of(images: Images, **options: object) -> tuple[Learner, Images, Plan, Config]:
+    config = Config("", input_size=64, batch_size=4, epochs=1, **options)  # type: ignore[arg-type]
     learner = make_learner(
         make_accelerator(config.precision, "cpu"),
         prepare_start(config, CLASSES),

@@ -18,7 +18,8 @@ def rows_of(launcher: Launcher, data: Path, count: int) -> list[list[list[float]
     out, port = launcher.folder / f"of-{count}", free_port()
     asked = {
         "data": str(data), "weights": "scratch", "input_size": 64, "batch_size": 7, "seed": 3,
-        "freeze_norm": True, "val_share": 0.125, "test_share": 0.125, "learning_rate": 1e-3,
+        "freeze_norm": True, "val_share": 0.125, "test_share": 0.125, "learning_rate": 2e-4,
+        "phantoms": 8,
     }  # fmt: skip
     logs = [launcher.folder / f"{rank}-of-{count}.json" for rank in range(count)]
     for rank, log in enumerate(logs):
@@ -35,7 +36,7 @@ def test_two_processes_hold_the_same_weights_and_give_the_loss_of_one(
 ) -> None:
     (alone,) = rows_of(launcher, phantom_data, 1)
     first, second = rows_of(launcher, phantom_data, 2)
-    assert len(alone) == 3
+    assert len(alone) == 4
     assert first == second  # loss, and two sums over all weights, after every step, exactly
     for ours, theirs in zip(first, alone, strict=True):
         assert ours[0] == pytest.approx(theirs[0], abs=1e-4)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cxr_gradcam.checkpoint import CheckpointError
     from cxr_gradcam.classifier import Classifier, load_classifier
-    from cxr_gradcam.explainer import Explainer, Explanation
+    from cxr_gradcam.explainer import Explainer, Explanation, Question
     from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
     from cxr_gradcam.render import comparison_figure, overlay
 
@@ -19,6 +19,7 @@ __all__ = [
     "Classifier",
     "Explainer",
     "Explanation",
+    "Question",
     "Radiograph",
     "RadiographError",
     "comparison_figure",
@@ -33,6 +34,7 @@ _HOMES = {
     "load_classifier": "classifier",
     "Explainer": "explainer",
     "Explanation": "explainer",
+    "Question": "explainer",
     "Radiograph": "radiograph",
     "RadiographError": "radiograph",
     "load_radiograph": "radiograph",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -126,6 +127,21 @@ class Explanation:
         return self._peaks[class_name, layer]
 
 
+@dataclass(frozen=True)
+class Question:
+    """One thing to ask of a forward pass; any number of them share it in `Explainer.compare`.
+
+    Attributes:
+        method: a key of `cam.METHODS`.
+        classes: the classes to explain; None for all (but the contrast).
+        contrast: a class r: explain y_c - y_r, why c rather than r. Gradient methods only.
+    """
+
+    method: str = "gradcam"
+    classes: tuple[str, ...] | None = None
+    contrast: str | None = None
+
+
 class Explainer:
     """Explains radiographs with one classifier. Holds no state: share it between threads freely."""
 
@@ -180,30 +196,67 @@ class Explainer:
         At the last layer they share one forward pass. Gradients at earlier layers go one radiograph
         at a time: the way back keeps every activation, and a batch of them would fill the memory.
         """
-        request = self._request(layers, classes, method, contrast)
-        together = not request.needs_way_back
-        batches = [radiographs] if together else [[radiograph] for radiograph in radiographs]
+        question = Question(method, None if classes is None else tuple(classes), contrast)
+        return [answer for (answer,) in self._answer(radiographs, layers, [question], progress)]
+
+    def compare(
+        self,
+        radiograph: Radiograph,
+        questions: Sequence[Question],
+        layers: Sequence[str] = (LAST_LAYER,),
+        *,
+        progress: Progress | None = None,
+    ) -> list[Explanation]:
+        """Answer several questions about one radiograph by one forward pass.
+
+        Methods that ask for the same classes and contrast share one way back, too. Every answer is
+        bit for bit what `explain` gives for that question and these layers alone.
+
+        Args:
+            radiograph: what to explain.
+            questions: which methods, classes and contrasts.
+            layers: names from `classifier.layers`, the same for all questions.
+            progress: called with the share of all Score-CAM's passes done, from 0 to 1.
+
+        Returns:
+            One explanation per question, in their order.
+
+        Raises:
+            ValueError: as `explain`, for any of the questions.
+        """
+        return self._answer([radiograph], layers, questions, progress)[0]
+
+    def _answer(
+        self,
+        radiographs: Sequence[Radiograph],
+        layers: Sequence[str],
+        questions: Sequence[Question],
+        progress: Progress | None,
+    ) -> list[list[Explanation]]:
+        """Return for every radiograph one explanation per question."""
+        layers = self._checked_layers(layers)
+        requests = [self._request(question) for question in questions]
+        way_back = set(layers) != {LAST_LAYER} and any(one.gradients for one in requests)
+        batches = [[radiograph] for radiograph in radiographs] if way_back else [radiographs]
         return [
-            explanation
+            answers
             for batch in batches
             if batch
-            for explanation in self._explain_together(batch, request, progress)
+            for answers in self._answer_together(batch, layers, requests, way_back, progress)
         ]
 
-    def _request(
-        self,
-        layers: Sequence[str],
-        classes: Sequence[str] | None,
-        method: str,
-        contrast: str | None,
-    ) -> _Request:
-        """Check what was asked for and fill in what was left open."""
-        names = self.classifier.class_names
+    def _checked_layers(self, layers: Sequence[str]) -> tuple[str, ...]:
         layers = (layers,) if isinstance(layers, str) else tuple(dict.fromkeys(layers))
         if not layers:
             raise ValueError("No layer to explain: name at least one.")
         for layer in layers:
             _check_known("layer", layer, self.classifier.layers)
+        return layers
+
+    def _request(self, question: Question) -> _Request:
+        """Check what was asked for and fill in what was left open."""
+        method, classes, contrast = question.method, question.classes, question.contrast
+        names = self.classifier.class_names
         _check_known("method", method, tuple(METHODS))
         for name in (*(classes or ()), *([contrast] if contrast else ())):
             _check_known("class", name, names)
@@ -219,48 +272,63 @@ class Explainer:
         )
         if not chosen:
             raise ValueError("No class to explain: name at least one, or None for all.")
-        return _Request(chosen, layers, method, contrast)
+        return _Request(method, chosen, contrast)
 
-    def _explain_together(
-        self, radiographs: Sequence[Radiograph], request: _Request, progress: Progress | None
-    ) -> list[Explanation]:
-        """Explain radiographs by one forward pass."""
+    def _answer_together(
+        self,
+        radiographs: Sequence[Radiograph],
+        layers: tuple[str, ...],
+        requests: Sequence[_Request],
+        way_back: bool,
+        progress: Progress | None,
+    ) -> list[list[Explanation]]:
+        """Answer all requests about all radiographs by one forward pass."""
         inputs = torch.cat([self.model_input(radiograph) for radiograph in radiographs])
-        network = self.classifier.network
-        run = network.forward(inputs, request.layers, way_back=request.needs_way_back)
-        maps = self._maps(run, inputs, request, progress)
+        run = self.classifier.network.forward(inputs, layers, way_back=way_back)
+        maps = self._maps(run, inputs, layers, tuple(dict.fromkeys(requests)), progress)
+        return [
+            [
+                blank(
+                    classes=request.classes,
+                    layers=layers,
+                    method=request.method,
+                    contrast=request.contrast,
+                    _cams={
+                        (name, layer): _read_only(maps[request][layer][i, k])
+                        for layer in layers
+                        for k, name in enumerate(request.classes)
+                    },
+                )
+                for request in requests
+            ]
+            for i, blank in enumerate(self._blanks(run, radiographs))
+        ]
+
+    def _blanks(
+        self, run: Pass, radiographs: Sequence[Radiograph]
+    ) -> Iterator[partial[Explanation]]:
+        """Yield for every radiograph an explanation that lacks only what was asked for."""
+        names, network = self.classifier.class_names, self.classifier.network
         with torch.inference_mode():
             logits = run.logits.cpu()
             probabilities = self.classifier.probabilities(logits)
             evidence = network.evidence(run).cpu().numpy()
             features = run.features.float().cpu().numpy()
-        names, biases = self.classifier.class_names, network.bias.tolist()
-        explanations = []
+        biases = dict(zip(names, network.bias.tolist(), strict=True))
         for i, radiograph in enumerate(radiographs):
             by_class = dict(zip(names, probabilities[i].tolist(), strict=True))
             familiarity, familiar = self._look_familiar(features[i])
-            explanations.append(
-                Explanation(
-                    logits=dict(zip(names, logits[i].tolist(), strict=True)),
-                    probabilities=by_class,
-                    predicted=max(by_class, key=by_class.__getitem__),
-                    classes=request.classes,
-                    layers=request.layers,
-                    method=request.method,
-                    contrast=request.contrast,
-                    letterbox=self._letterbox(radiograph),
-                    biases=dict(zip(names, biases, strict=True)),
-                    familiarity=familiarity,
-                    familiar=familiar,
-                    _cams={
-                        (name, layer): _read_only(maps[layer][i, k])
-                        for layer in request.layers
-                        for k, name in enumerate(request.classes)
-                    },
-                    _evidence={name: _read_only(evidence[i, k]) for k, name in enumerate(names)},
-                )
+            yield partial(
+                Explanation,
+                logits=dict(zip(names, logits[i].tolist(), strict=True)),
+                probabilities=by_class,
+                predicted=max(by_class, key=by_class.__getitem__),
+                letterbox=self._letterbox(radiograph),
+                biases=biases,
+                familiarity=familiarity,
+                familiar=familiar,
+                _evidence={name: _read_only(evidence[i, k]) for k, name in enumerate(names)},
             )
-        return explanations
 
     def _look_familiar(self, features: np.ndarray) -> tuple[float, bool] | tuple[None, None]:
         """Tell how much a picture looks like the training films, and whether that is enough."""
@@ -271,40 +339,68 @@ class Explainer:
         return share, share >= known.threshold
 
     def _maps(
-        self, run: Pass, inputs: Tensor, request: _Request, progress: Progress | None
-    ) -> dict[str, np.ndarray]:
-        """Return layer -> CAMs, float32 (N, classes, h, w)."""
-        network, names = self.classifier.network, self.classifier.class_names
-        rows = [names.index(name) for name in request.classes]
-        method = METHODS[request.method]
-        with torch.inference_mode():
-            gradients = {}
-            if method.needs == "gradient":
-                unit_rows = torch.eye(len(names), dtype=inputs.dtype, device=inputs.device)
-                cotangents = unit_rows[rows]
-                if request.contrast:
-                    cotangents = cotangents - unit_rows[names.index(request.contrast)]
-                gradients = network.gradients(run, cotangents.to(network.weight))
-            maps = {}
-            for number, layer in enumerate(request.layers):
-                of_layer = []
-                for i in range(len(inputs)):
-                    activation = run.activations[layer][i : i + 1]
-                    if method.needs == "gradient":
-                        cams = method.function(activation, gradients[layer])
-                    elif method.needs == "activation":
-                        cams = method.function(activation).expand(len(rows), -1, -1)
-                    else:
-                        done = (number * len(inputs) + i, len(request.layers) * len(inputs))
-                        cams = scorecam(
-                            activation,
-                            inputs[i : i + 1],
-                            lambda masked: network.forward(masked).logits,
-                            progress=_part_of(progress, *done),
-                        )[rows]
-                    of_layer.append(cams)
-                maps[layer] = torch.stack(of_layer).float().cpu().numpy()
+        self,
+        run: Pass,
+        inputs: Tensor,
+        layers: tuple[str, ...],
+        requests: Sequence[_Request],
+        progress: Progress | None,
+    ) -> dict[_Request, dict[str, np.ndarray]]:
+        """Return request -> layer -> CAMs, float32 (N, classes, h, w)."""
+        maps: dict[_Request, dict[str, np.ndarray]] = {}
+        costly = sum(METHODS[request.method].needs == "passes" for request in requests)
+        parts = _parts(progress, costly * len(layers) * len(inputs))
+        # One set of gradients at a time: those of all layers and classes fill tens of megabytes.
+        for wanted in dict.fromkeys(request.gradients for request in requests):
+            gradients = self._gradients(run, *wanted) if wanted else {}
+            for request in requests:
+                if request.gradients == wanted:
+                    maps[request] = {
+                        layer: self._cams(run, inputs, layer, request, gradients, parts)
+                        for layer in layers
+                    }
         return maps
+
+    def _gradients(
+        self, run: Pass, classes: tuple[str, ...], contrast: str | None
+    ) -> dict[str, Tensor]:
+        """Go back through the network once: layer -> (classes, C, h, w)."""
+        network, names = self.classifier.network, self.classifier.class_names
+        cotangents = torch.eye(len(names)).to(network.weight)
+        rows = cotangents[[names.index(name) for name in classes]]
+        if contrast:
+            rows = rows - cotangents[names.index(contrast)]
+        return network.gradients(run, rows)
+
+    def _cams(
+        self,
+        run: Pass,
+        inputs: Tensor,
+        layer: str,
+        request: _Request,
+        gradients: dict[str, Tensor],
+        parts: Iterator[Progress | None],
+    ) -> np.ndarray:
+        """Return the CAMs of one request at one layer, float32 (N, classes, h, w)."""
+        method = METHODS[request.method]
+        rows = [self.classifier.class_names.index(name) for name in request.classes]
+        cams = []
+        with torch.inference_mode():
+            for i in range(len(inputs)):
+                activation = run.activations[layer][i : i + 1]
+                if method.needs == "gradient":
+                    cams.append(method.function(activation, gradients[layer]))
+                elif method.needs == "activation":
+                    cams.append(method.function(activation).expand(len(rows), -1, -1))
+                else:
+                    of_all = scorecam(
+                        activation, inputs[i : i + 1], self._score, progress=next(parts)
+                    )
+                    cams.append(of_all[rows])
+            return torch.stack(cams).float().cpu().numpy()
+
+    def _score(self, inputs: Tensor) -> Tensor:
+        return self.classifier.network.forward(inputs).logits
 
     def _letterbox(self, radiograph: Radiograph) -> Letterbox:
         return Letterbox.fit(radiograph.height, radiograph.width, self.classifier.input_size)
@@ -312,24 +408,28 @@ class Explainer:
 
 @dataclass(frozen=True)
 class _Request:
-    """What to explain, checked and complete."""
+    """A question, checked and complete."""
 
-    classes: tuple[str, ...]
-    layers: tuple[str, ...]
     method: str
+    classes: tuple[str, ...]
     contrast: str | None
 
     @property
-    def needs_way_back(self) -> bool:
-        """Whether gradients must travel back through the network."""
-        return METHODS[self.method].needs == "gradient" and set(self.layers) != {LAST_LAYER}
+    def gradients(self) -> tuple[tuple[str, ...], str | None] | None:
+        """Which scores to go back from; methods that ask for the same share the way back."""
+        if METHODS[self.method].needs != "gradient":
+            return None
+        return self.classes, self.contrast
 
 
-def _part_of(progress: Progress | None, done: int, total: int) -> Progress | None:
-    """Return a progress for task number `done` of `total` that reports to the whole one."""
-    if progress is None:
-        return None
-    return lambda share: progress((done + share) / total)
+def _parts(progress: Progress | None, total: int) -> Iterator[Progress | None]:
+    """Yield a progress for each of `total` tasks that reports to the whole one."""
+    for number in range(total):
+        yield None if progress is None else partial(_report, progress, number, total)
+
+
+def _report(progress: Progress, number: int, total: int, share: float) -> None:
+    progress((number + share) / total)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

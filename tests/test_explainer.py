@@ -12,7 +12,7 @@ from cxr_gradcam.cam import METHODS
 from cxr_gradcam.checkpoint import load_checkpoint
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
-from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.explainer import Explainer, Explanation, Question
 from cxr_gradcam.familiarity import fit_familiarity
 from cxr_gradcam.radiograph import Radiograph
 from tests import oracle
@@ -119,6 +119,115 @@ def test_a_contrast_explains_the_difference_of_two_logits(
     assert explanation.classes == ("COVID", "Lung_Opacity", "Viral Pneumonia")
     expected = oracle.brute_force_cam("gradcam", activations[layer][0].numpy(), difference)
     np.testing.assert_allclose(explanation.cam("COVID"), expected, atol=1e-4 * expected.max())
+
+
+# ------------------------------------------------------------------- many questions, one pass
+
+
+def every_number(explanation: Explanation) -> bytes:
+    """All that an explanation says, bit for bit."""
+    arrays = [
+        explanation.cam(name, layer) for name in explanation.classes for layer in explanation.layers
+    ]
+    arrays += [explanation.evidence(name) for name in explanation.logits]
+    arrays.append(np.array([*explanation.logits.values(), *explanation.probabilities.values()]))
+    return b"".join(array.tobytes() for array in arrays)
+
+
+QUESTIONS = [
+    *(Question(method) for method in FAST_METHODS),
+    Question("layercam", ("COVID", "Normal")),
+    Question("gradcam", ("COVID",), contrast="Normal"),
+    Question("gradcam", ("Normal",), contrast="COVID"),
+    Question("hirescam", contrast="Lung_Opacity"),
+]
+
+
+@pytest.mark.parametrize("layers", [[LAST_LAYER], list(MAIN_LAYERS), ["features.denseblock3"]])
+def test_comparing_gives_bit_for_bit_what_each_question_gives_alone(
+    layers: list[str], explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    answers = explainer.compare(phantoms[0], QUESTIONS, layers)
+    for question, answer in zip(QUESTIONS, answers, strict=True):
+        alone = explainer.explain(
+            phantoms[0], layers, question.classes, question.method, contrast=question.contrast
+        )
+        assert every_number(answer) == every_number(alone)
+        for field in ("classes", "layers", "method", "contrast", "predicted", "familiarity"):
+            assert getattr(answer, field) == getattr(alone, field)
+
+
+def test_comparing_takes_one_forward_pass_and_one_way_back_per_set_of_gradients(
+    phantoms: list[Radiograph], classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = classifier.network
+    ran: list[str] = []
+
+    def count(part: object, name: str) -> None:
+        original = getattr(part, name)
+
+        def counted(*given: object) -> object:
+            ran.append(f"{type(part).__name__}.{name}")
+            return original(*given)
+
+        monkeypatch.setattr(part, name, counted)
+
+    for stage in (network._stem, *network._stages, network._norm5):
+        count(stage, "forward")
+    count(network, "gradients")
+    Explainer(classifier).compare(phantoms[0], QUESTIONS, MAIN_LAYERS)
+    assert ran.count("_Stem.forward") == 1
+    assert ran.count("_DenseBlock.forward") == 4
+    assert ran.count("_Transition.forward") == 3
+    assert ran.count("_NormReLU.forward") == 1
+    # All classes, two of them, each of two contrasts and all against one.
+    assert ran.count("DenseNet.gradients") == 5
+    assert len(ran) == 14
+
+
+def test_comparing_with_scorecam_reports_progress_over_all_of_its_passes(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    shares: list[float] = []
+    layers = ["features.denseblock1.denselayer1"]  # 32 channels, one batch of passes
+    questions = [Question("scorecam"), Question("eigencam"), Question("scorecam", ("COVID",))]
+    both, eigen, one = explainer.compare(phantoms[0], questions, layers, progress=shares.append)
+    assert shares == [0.5, 1.0]
+    assert (both.method, eigen.method) == ("scorecam", "eigencam")
+    alone = explainer.explain(phantoms[0], layers, method="scorecam")
+    assert every_number(both) == every_number(alone)
+    np.testing.assert_array_equal(one.cam("COVID"), both.cam("COVID"))
+
+
+def test_a_question_asked_twice_is_answered_twice(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    first, second = explainer.compare(phantoms[0], [Question(), Question()])
+    assert every_number(first) == every_number(second)
+    assert explainer.compare(phantoms[0], []) == []
+
+
+def test_one_bad_question_is_refused_before_any_pass(
+    explainer: Explainer, phantoms: list[Radiograph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explainer, "model_input", None)  # a pass would call it
+    with pytest.raises(ValueError, match="no method 'cam' here"):
+        explainer.compare(phantoms[0], [Question(), Question("cam")])
+    with pytest.raises(ValueError, match="Score-CAM has no gradient to contrast"):
+        explainer.compare(phantoms[0], [Question(), Question("scorecam", contrast="COVID")])
+
+
+def test_contrasts_of_opposite_direction_share_no_heat_where_the_gradients_are_constant(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    why, reverse = (
+        Question(classes=(c,), contrast=r) for c, r in [("COVID", "Normal"), ("Normal", "COVID")]
+    )
+    for radiograph in phantoms[:2]:
+        forth, back = explainer.compare(radiograph, [why, reverse])
+        evidence = forth.evidence("COVID") - forth.evidence("Normal")
+        np.testing.assert_allclose(forth.cam("COVID"), np.maximum(evidence, 0), atol=1e-5)
+        np.testing.assert_allclose(back.cam("Normal"), np.maximum(-evidence, 0), atol=1e-5)
 
 
 def test_eigencam_is_the_same_for_every_class(

@@ -11,6 +11,7 @@ noise, text pages, and the same films turned, inverted and mirrored.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.metrics import roc_auc_score
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT
 from cxr_gradcam.classifier import load_classifier

@@ -1,0 +1,1 @@
+"""A whole folder through one classifier, in the background: what it says, and where it looks."""

@@ -157,7 +157,8 @@ def draw_phantoms(
 
 def _squared(picture: Pixels, size: int) -> npt.NDArray[np.uint8]:
     """Letterbox float32 (H, W) in [0, 1] to uint8 (size, size)."""
-    square = Letterbox.fit(*picture.shape, size).apply(picture)
+    height, width = picture.shape
+    square = Letterbox.fit(height, width, size).apply(picture)
     return np.asarray(np.rint(square * 255), np.uint8)
 
 

@@ -284,7 +284,7 @@ def _step(learner: Learner, batch: Batch, config: Config) -> Tensor:
 
 def _true_cams(learner: Learner, batch: Batch, activation: Tensor) -> Tensor:
     """Return the signed last-layer CAMs (m, h, w) of the true classes where lesions are known."""
-    weight = learner.network.get_submodule("classifier").weight[batch.labels[batch.lesion_films]]
+    weight = learner.network.get_parameter("classifier.weight")[batch.labels[batch.lesion_films]]
     return torch.einsum("mc,mchw->mhw", weight.float(), activation[batch.lesion_films].float())
 
 

@@ -81,7 +81,8 @@ def lesion_loss(cams: Tensor, lesions: Tensor) -> Tensor:
     Returns:
         (n,), float32, not negative.
     """
-    cells = F.adaptive_avg_pool2d(lesions[:, None].float(), cams.shape[1:]).flatten(1)
+    _, rows, columns = cams.shape
+    cells = F.adaptive_avg_pool2d(lesions[:, None].float(), (rows, columns)).flatten(1)
     wanted = cells / cells.sum(1, keepdim=True).clamp(min=1e-6)
     looked = F.log_softmax(cams.float().flatten(1), dim=1)
     return F.kl_div(looked, wanted, reduction="none").sum(1)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cxr_gradcam.batch.summary import inert
 from cxr_gradcam.explainer import Explainer, Explanation
 from cxr_gradcam.files import write_whole
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
 from cxr_gradcam.render import DISCLAIMER, NO_EVIDENCE, overlay
+from cxr_gradcam.tables import inert
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,9 @@
 import streamlit as st
 
 from cxr_gradcam.ui import style
-from cxr_gradcam.ui.pages import explain
+from cxr_gradcam.ui.components import frame
+from cxr_gradcam.ui.components.frame import Place
+from cxr_gradcam.ui.pages import compare, dataset, explain, model
 
 st.set_page_config(
     page_title="CXR Grad-CAM",
@@ -12,4 +14,11 @@ st.set_page_config(
     initial_sidebar_state="auto",
 )
 style.apply()
-st.navigation([st.Page(explain.show, title="Explain", url_path="explain", default=True)]).run()
+frame.run(
+    [
+        Place("Explain", explain.show, ":material/radiology:", needs_radiograph=True),
+        Place("Compare", compare.show, ":material/compare:", needs_radiograph=True),
+        Place("Dataset", dataset.show, ":material/photo_library:"),
+        Place("Model", model.show, ":material/neurology:", needs_model=False),
+    ]
+)

@@ -19,6 +19,7 @@ ALLOWED = {
     "dicom": {"reading"},
     "radiograph": {"reading", "picture", "dicom"},
     "preprocess": {"radiograph"},
+    "agreement": {"preprocess"},
     "densenet": set(),
     "familiarity": set(),
     "checkpoint": {"familiarity", "files"},
@@ -26,6 +27,7 @@ ALLOWED = {
     "cam": set(),
     "explainer": {"cam", "classifier", "densenet", "preprocess", "radiograph"},
     "render": {"cam", "explainer", "radiograph"},
+    "localisation": set(),
     "dataset": {"radiograph"},
     "duplicates": {"radiograph"},
     "stratify": set(),
@@ -38,7 +40,7 @@ ALLOWED = {
     "phantom_film": {"phantom_geometry"},
     "phantom": {"phantom_geometry", "phantom_anatomy", "phantom_film", "radiograph"},
 }
-UPPER = {"batch", "cli", "__main__", "training", "ui"}  # may import all but the page
+UPPER = {"batch", "cli", "__main__", "survey", "training", "ui"}  # may import all but the page
 
 
 def imports(path: Path) -> set[str]:

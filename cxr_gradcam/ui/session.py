@@ -7,8 +7,8 @@ fills, and the private ones below for what the page itself keeps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Final, cast
+from dataclasses import dataclass
+from typing import Final, Literal, cast
 
 import cv2
 import numpy as np
@@ -18,10 +18,10 @@ from cxr_gradcam.explainer import Explainer, Explanation, Progress, Scale
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui.cache import Cache
 
-DISPLAY_SIDE = 1024  # pixels on the longer side; a pane is at most half as wide on a 2x screen
-PANEL_SIDE = 512
 MAX_EXPLANATIONS = 64  # a few hundred kB each at most
 MAX_KEPT_PIXELS = 16_000_000  # of decoded uploads, 64 MB; others are decoded again when looked at
+
+Origin = Literal["upload", "dataset", "phantom"]
 
 
 class Keys:
@@ -32,21 +32,22 @@ class Keys:
     DATASET_CLASS: Final = "dataset_class"
     DATASET_FILE: Final = "dataset_file"
     SAMPLE: Final = "sample"
+    MODEL: Final = "model"
+    MODEL_ON_PAGE: Final = "model_on_page"
+    LESION: Final = "lesion"
     CLASS: Final = "class"
     LAYER: Final = "layer"
     METHOD: Final = "method"
-    COLORMAP: Final = "colormap"
-    OPACITY: Final = "opacity"
-    THRESHOLD: Final = "threshold"
     EACH_SCALE: Final = "each_scale"
     GET_OVERLAY: Final = "get_overlay"
     GET_HEATMAP: Final = "get_heatmap"
 
 
 _SHOWN = "_shown"
+_MODEL = "_model"
 _EXPLAINED = "_explained"
 _RADIOGRAPHS = "_radiographs"
-_DISPLAY = "_display"
+_SMALL = "_small"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +57,20 @@ class Shown:
     Attributes:
         radiograph: at its full size.
         origin: "upload", "dataset" or "phantom".
-        key: which one of that origin: the upload's id, the label of a file, the phantom's class.
+        key: which one of that origin: the upload's id; a film's `<class>/<short name>`; a phantom's
+            key in `shared.sample_keys`.
+        label: the class that the dataset files it under, or that the phantom was drawn as; None if
+            nobody knows.
+        lesion: bool (H, W), the lesion planted in a phantom, all False for Normal; else None.
+        lungs: bool (H, W), the lungs of a phantom; else None.
     """
 
     radiograph: Radiograph
-    origin: str
+    origin: Origin
     key: str
+    label: str | None = None
+    lesion: np.ndarray | None = None
+    lungs: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +79,7 @@ class Explained:
 
     Attributes:
         explanation: with that layer alone.
-        peaks: class -> `Explanation.peak`, kept because finding it takes longer on a large film
-            than painting a small one.
+        peaks: class -> `Explanation.peak`, kept because finding it takes a while on a large film.
     """
 
     explanation: Explanation
@@ -81,31 +89,42 @@ class Explained:
         """Return the value that the hottest colour stands for; 0 without positive evidence."""
         return self.peaks[class_name] if scale == "each" else max(self.peaks.values())
 
-    def on_grid(self, radiograph: Radiograph) -> Explanation:
-        """Return the explanation with its heatmaps on the pixels of a shrunken radiograph.
-
-        Only the number of rows and columns that are read from the CAM changes, not the place where
-        the picture lies in the model input, so nothing moves.
-        """
-        letterbox = replace(
-            self.explanation.letterbox, height=radiograph.height, width=radiograph.width
-        )
-        return replace(self.explanation, letterbox=letterbox)
-
 
 def shown() -> Shown | None:
     """Return the radiograph on the page, if there is one."""
     return cast("Shown | None", st.session_state.get(_SHOWN))
 
 
-def show(radiograph: Radiograph, origin: str, key: str) -> None:
+def current() -> Shown:
+    """Return the radiograph on the page, for a page that is drawn only when there is one.
+
+    Raises:
+        LookupError: when there is none.
+    """
+    found = shown()
+    if found is None:
+        raise LookupError("There is no radiograph on the page: show one first.")
+    return found
+
+
+def show(chosen: Shown) -> None:
     """Put a radiograph on the page, in place of the last one."""
-    st.session_state[_SHOWN] = Shown(radiograph, origin, key)
+    st.session_state[_SHOWN] = chosen
 
 
 def clear() -> None:
     """Take the radiograph off the page."""
     st.session_state.pop(_SHOWN, None)
+
+
+def model() -> str | None:
+    """Return the name of the model chosen in this session, as `shared.models` lists it."""
+    return cast("str | None", st.session_state.get(_MODEL))
+
+
+def choose_model(name: str) -> None:
+    """Look through another model from now on."""
+    st.session_state[_MODEL] = name
 
 
 def radiographs() -> Cache[Radiograph]:
@@ -142,9 +161,9 @@ def shrink(radiograph: Radiograph, longest: int) -> Radiograph:
     """Return the radiograph with at most `longest` pixels on its longer side, for a screen."""
     if max(radiograph.height, radiograph.width) <= longest:
         return radiograph
-    if _DISPLAY not in st.session_state:
-        st.session_state[_DISPLAY] = Cache(4)
-    cache = cast("Cache[Radiograph]", st.session_state[_DISPLAY])
+    if _SMALL not in st.session_state:
+        st.session_state[_SMALL] = Cache(8)
+    cache = cast("Cache[Radiograph]", st.session_state[_SMALL])
     return cache.get((radiograph.digest, longest), lambda: _shrunk(radiograph, longest))
 
 

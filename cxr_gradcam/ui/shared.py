@@ -1,4 +1,4 @@
-"""What all sessions share: the model, the dataset's listing and the samples. All read-only."""
+"""What all sessions share: the models, the dataset's listing and the phantoms. All read-only."""
 
 from __future__ import annotations
 
@@ -7,30 +7,55 @@ from pathlib import Path
 
 import streamlit as st
 
-from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.dataset import Dataset, find_dataset
 from cxr_gradcam.explainer import Explainer
-from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom
-from cxr_gradcam.radiograph import Radiograph
+from cxr_gradcam.phantom import CLASS_NAMES, Phantom, draw_phantom
+from cxr_gradcam.render import to_grey
+from cxr_gradcam.ui import session
+from cxr_gradcam.ui.components.picture import encode_png
+from cxr_gradcam.ui.models import list_models
 
-CHECKPOINT_VARIABLE = "CXR_CHECKPOINT"
-SAMPLE_SEED = 0
+SEEDS_PER_CLASS = 3
 SAMPLE_SIDE = 512
+THUMBNAIL_SIDE = 224
 LISTING_SECONDS = 60  # after which new files in the dataset folder are noticed
+MAX_MODELS = 4  # held at once, 30 MB each
+
+
+def models() -> dict[str, Path]:
+    """Return name -> checkpoint of what may be chosen; the first is the default."""
+    return list_models(os.environ, Path.cwd())
+
+
+def model() -> str:
+    """Return the name of the model that this session looks through."""
+    listed = models()
+    chosen = session.model()
+    return chosen if chosen in listed else next(iter(listed))  # a run may have been deleted
 
 
 def explainer() -> Explainer:
-    """Return the explainer of the model this server shows, loaded once for all sessions.
+    """Return the explainer of this session's model, loaded once for all sessions.
 
     Raises:
         CheckpointError: when the checkpoint cannot be used.
     """
-    return _load(os.environ.get(CHECKPOINT_VARIABLE, "").strip() or str(BUNDLED_CHECKPOINT))
+    path = models()[model()]
+    return _load(str(path), _version(path))
 
 
-@st.cache_resource(max_entries=2, show_spinner="Loading the model …")
-def _load(path: str) -> Explainer:
+def _version(path: Path) -> tuple[int, int]:
+    """Return what changes when the file does; zeros where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+@st.cache_resource(max_entries=MAX_MODELS, show_spinner="Loading the model …")
+def _load(path: str, version: tuple[int, int]) -> Explainer:
     return Explainer(load_classifier(path))
 
 
@@ -48,9 +73,35 @@ def _list(named: str, working_folder: str) -> Dataset | None:
     return find_dataset({"CXR_DATA": named}, Path(working_folder))
 
 
-@st.cache_resource(show_spinner="Drawing phantoms …")
-def samples() -> dict[str, Radiograph]:
-    """Return one phantom of each class, by class."""
+# --- phantoms
+
+
+def sample_keys() -> dict[str, tuple[str, int]]:
+    """Return the key of every phantom on offer, like `COVID-0`, with its class and its seed."""
     return {
-        label: draw_phantom(label, SAMPLE_SEED, SAMPLE_SIDE).radiograph for label in CLASS_NAMES
+        f"{label}-{seed}": (label, seed) for label in CLASS_NAMES for seed in range(SEEDS_PER_CLASS)
+    }
+
+
+def sample(key: str) -> Phantom:
+    """Return a phantom at its full size, drawn once for all sessions.
+
+    Raises:
+        KeyError: for another key than those of `sample_keys`.
+    """
+    label, seed = sample_keys()[key]
+    return _draw(label, seed, SAMPLE_SIDE)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _draw(label: str, seed: int, side: int) -> Phantom:
+    return draw_phantom(label, seed, side)
+
+
+@st.cache_resource(show_spinner="Drawing phantoms …")
+def sample_thumbnails() -> dict[str, bytes]:
+    """Return a small picture of every phantom as a PNG file, by its key."""
+    return {
+        key: encode_png(to_grey(draw_phantom(label, seed, THUMBNAIL_SIDE).radiograph))
+        for key, (label, seed) in sample_keys().items()
     }

@@ -24,7 +24,7 @@ WORDMARK = (
 )
 
 CSS = """
-.stMainBlockContainer { max-width: 1600px; padding-bottom: 3rem; }
+.stMainBlockContainer { max-width: 1600px; padding-top: 4.6rem; padding-bottom: 3rem; }
 @media (min-width: 768px) {
   .stMainBlockContainer { padding-left: 2.5rem; padding-right: 2.5rem; }
   .st-key-open_another { display: none; }
@@ -47,8 +47,39 @@ CSS = """
   margin: 0 0 .7rem; text-wrap: balance; }
 .cxr-hero p { font-size: 1.1rem; line-height: 1.5; opacity: .82; margin: 0 0 .5rem;
   max-width: 46rem; }
+.cxr-name { font-size: .92rem; font-weight: 500; margin: 0; overflow-wrap: anywhere;
+  display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; overflow: hidden; }
+.cxr-foot { font-size: .85rem; opacity: .8; margin: 1rem 0 0; }
+.cxr-narrow { max-width: 62rem; margin: 0 auto; }
+.st-key-current { flex-wrap: nowrap; }
+.st-key-current > div:has(img) { flex: 0 0 4.5rem; }
+.st-key-current img { width: 4.5rem; height: 4.5rem; object-fit: contain; background: #000;
+  border-radius: 6px; }
 .cxr-section { font-size: 1.15rem; font-weight: 600; padding: 0; margin: 1rem 0 0; }
 .cxr-section span { font-size: .9rem; font-weight: 400; opacity: .75; margin-left: .4rem; }
+
+.cxr-tiles { display: flex; flex-wrap: wrap; gap: .75rem 2.5rem; margin: .25rem 0 .5rem; }
+.cxr-value { font-size: 1.3rem; font-weight: 600; margin: 0; font-variant-numeric: tabular-nums; }
+.st-key-model_tables > div { flex: 0 1 auto; width: auto; max-width: 100%; }
+.cxr-findings > div { flex: 1 1 11rem; }
+.cxr-pairs.cxr-pairs { display: grid; gap: .4rem 1.5rem; font-size: .92rem;
+  grid-template-columns: minmax(8rem, 13rem) 1fr; margin: .25rem 0; padding: 0; }
+.cxr-pairs.cxr-pairs :is(dt, dd) { margin: 0; padding: 0; overflow-wrap: anywhere; }
+.cxr-pairs.cxr-pairs dt { opacity: .75; font-weight: 400; }
+@media (max-width: 640px) { .cxr-pairs.cxr-pairs { grid-template-columns: 1fr; gap: .1rem; }
+  .cxr-pairs.cxr-pairs dd { margin-bottom: .5rem; } }
+.cxr-table { overflow-x: auto; margin: .25rem 0; }
+.cxr-table table { border-collapse: collapse; font-size: .9rem; margin: 0;
+  font-variant-numeric: tabular-nums; }
+.cxr-table caption { caption-side: top; text-align: left; font-size: .85rem; opacity: .8;
+  padding: 0 0 .3rem; }
+.cxr-table th, .cxr-table td { padding: .35rem .8rem .35rem 0; text-align: left; border: 0;
+  border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); }
+.cxr-table thead th { font-weight: 500; opacity: .75; vertical-align: bottom; }
+.cxr-table tbody th { font-weight: 500; white-space: nowrap; }
+.cxr-table td[style] { background: color-mix(in srgb, var(--cxr-accent)
+  calc(var(--shade) * .55), transparent); }
+.cxr-shaded th, .cxr-shaded td { padding-left: .6rem; }
 
 .cxr-verdict { display: flex; flex-wrap: wrap; gap: .75rem 3rem; align-items: center;
   margin-bottom: .75rem; }
@@ -82,13 +113,21 @@ CSS = """
 .st-key-inspector { display: grid; gap: 1rem 1.5rem;
   grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); align-content: start; }
 .st-key-inspector > div:has(.st-key-downloads) { grid-column: 1 / -1; }
-.st-key-panes > div { flex: 1 1 15rem; min-width: 0; }
-.st-key-classes > div, .st-key-gallery > div { flex: 1 1 9rem; min-width: 0; }
-.st-key-panes img, .st-key-classes img, .st-key-gallery img { display: block; width: 100%;
-  object-fit: contain; background: #000; border-radius: 6px; }
-.st-key-panes img { max-height: min(64vh, 44rem); }
-.st-key-classes img { max-height: 27rem; }
-@media (max-width: 640px) { .st-key-panes { flex-wrap: wrap-reverse; } }
+.st-key-gallery > div { flex: 1 1 24rem; min-width: 0; }
+[class*="st-key-row_"] { flex-wrap: nowrap; }
+[class*="st-key-row_"] > div { flex: 1 1 0; min-width: 0; }
+[class*="st-key-tile_"] { position: relative; border-radius: 6px; overflow: hidden; }
+[class*="st-key-tile_"] img { display: block; width: 100%; background: #000; border-radius: 6px; }
+[class*="st-key-tile_"] > div:has(.stButton) { position: absolute; inset: 0; }
+[class*="st-key-tile_"] .stButton, [class*="st-key-tile_"] .stButton > div { height: 100%; }
+[class*="st-key-tile_"] button { width: 100%; height: 100%; min-height: 0; color: #fff;
+  align-items: flex-end; justify-content: flex-start; padding: .35rem .5rem; text-align: left;
+  border: 2px solid transparent;
+  background: linear-gradient(transparent 60%, rgb(0 0 0 / 75%)) border-box; }
+[class*="st-key-tile_"] button:is(:hover, :focus-visible, :active) { color: #fff;
+  border-color: var(--cxr-accent);
+  background: linear-gradient(transparent 60%, rgb(0 0 0 / 75%)) border-box; }
+[class*="st-key-tile_"] button p { font-size: .85rem; }
 
 .st-key-welcome { max-width: 62rem; margin: 0 auto; }
 .st-key-welcome [data-testid="stFileUploaderDropzone"] { min-height: 8.5rem;

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.cam import METHODS
+from cxr_gradcam.densenet import MAIN_LAYERS
+from cxr_gradcam.explainer import Explanation, Scale
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&])")
 _LAYER_WORDS = {
@@ -14,6 +16,9 @@ _LAYER_WORDS = {
     "features.denseblock4": "Coarse cells, close to the decision.",
     "features.norm5": "The last layer: its cells add up to the class’s score.",
 }
+
+# How many pixels of the model input one cell is wide; a smaller input has fewer cells.
+_STRIDES = dict(zip(MAIN_LAYERS, (4, 8, 16, 32, 32), strict=True))
 
 
 def plain(name: str) -> str:
@@ -26,9 +31,9 @@ def class_label(name: str) -> str:
     return name.replace("_", " ")
 
 
-def layer_label(layer: str, cells: int) -> str:
-    """Return a layer's short name with its resolution."""
-    return f"{layer_name(layer)} — {cells} × {cells} cells"
+def layer_cells(layer: str, input_size: int) -> int:
+    """Return how many cells one of `MAIN_LAYERS` has on a side, for a model input of that side."""
+    return input_size // _STRIDES[layer]
 
 
 def layer_name(layer: str) -> str:
@@ -56,6 +61,33 @@ def signed(value: float) -> str:
 def per_cell(explanation: Explanation) -> str:
     """Return the unit of the map's numbers in words."""
     return f"{explanation.unit} per cell"
+
+
+def map_title(class_name: str, method: str, layer: str) -> str:
+    """Return whose map it is: the class, unless the method knows none, the method and the layer."""
+    whose = "" if METHODS[method].needs == "activation" else f"{class_label(class_name)} · "
+    return f"{whose}{METHODS[method].label} · {layer_name(layer)}"
+
+
+def scale_words(method: str, scale: Scale) -> str:
+    """Return what the hottest colour of one class's map belongs to."""
+    if METHODS[method].needs == "activation":
+        return "scaled by its own maximum"
+    if scale == "each":
+        return "scaled by this class’s own maximum"
+    return "shared scale: the maximum over all classes"
+
+
+def score_sentence(explanation: Explanation, class_name: str) -> str:
+    """Say what the last layer's cells add to the class's score, and what they take away."""
+    evidence = explanation.evidence(class_name)
+    gain, loss = float(evidence.clip(min=0).sum()), float(evidence.clip(max=0).sum())
+    return (
+        f"Evidence in logit units, over the whole last layer: {signed(gain)} for "
+        f"{class_label(class_name)}, {signed(loss)} against, "
+        f"bias {signed(explanation.biases[class_name])}. "
+        f"Together: score {signed(explanation.logits[class_name])}."
+    )
 
 
 def file_part(name: str) -> str:

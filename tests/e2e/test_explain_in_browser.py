@@ -1,85 +1,37 @@
-"""The page in a real browser: files dropped on it, choices made, pixels compared."""
+"""The page in a real browser: files dropped on it, links opened, pages turned, keys pressed."""
 
 import base64
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import cv2
 import numpy as np
 import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
-import cxr_gradcam as cg
-from cxr_gradcam.explainer import Explainer
-from cxr_gradcam.phantom import draw_phantom
+from cxr_gradcam.phantom import draw_phantom, write_phantoms
+from tests.e2e.browsing import serve, visit
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.browser
-
-ROOT = Path(__file__).parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE = 60_000  # ms, for a machine that is busy
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of its own, without a dataset, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("CXR_")}
-    environment["CXR_DATA"] = ""
-    log = tmp_path_factory.mktemp("server") / "log"
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
-    options = [f"--server.port={port}", "--server.headless=true", "--server.fileWatcherType=none"]
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            command + options, cwd=ROOT, env=environment, stdout=output, stderr=output
-        )
-    try:
-        wait_until_healthy(f"http://127.0.0.1:{port}", server, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-    assert "Traceback" not in log.read_text()
-
-
-def wait_until_healthy(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(300):
-        if server.poll() is not None:
-            break
-        try:
-            with urlopen(f"{address}/_stcore/health", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (URLError, OSError):
-            time.sleep(0.2)
-    pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")
+    """A server of its own, with eight phantoms as its dataset."""
+    folder = tmp_path_factory.mktemp("server")
+    write_phantoms(folder / "films", 8)
+    with serve(folder, str(folder / "films")) as address:
+        yield address
 
 
 @pytest.fixture
-def page(address: str) -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: install it, or name it in the variable CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(PATIENCE)
-        page.goto(address)
-        page.get_by_text("Drop chest X-rays here").wait_for()
-        yield page
-        browser.close()
+def page(browser: Any, address: str) -> Iterator[Any]:
+    page = visit(browser, address)
+    page.get_by_text("Drop chest X-rays here").wait_for()
+    yield page
+    page.context.close()
 
 
 def drop(page: Any, name: str, data: bytes) -> None:
@@ -98,93 +50,151 @@ def drop(page: Any, name: str, data: bytes) -> None:
         zone.dispatch_event(event, {"dataTransfer": transfer})
 
 
-def pixels(page: Any, pane: str) -> np.ndarray:
-    """Return the picture in a pane as the server sent it, RGB."""
-    data = page.locator(f".st-key-pane_{pane} img").evaluate(
-        """async (image) => {
-            const blob = await (await fetch(image.src)).blob();
-            return await new Promise((done) => {
-                const reader = new FileReader();
-                reader.onload = () => done(reader.result.split(",")[1]);
-                reader.readAsDataURL(blob);
-            });
-        }"""
-    )
-    encoded = np.frombuffer(base64.b64decode(data), np.uint8)
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1]
+def png_of(seed: int) -> bytes:
+    pixels = np.rint(draw_phantom("COVID", seed).radiograph.pixels * 255).astype(np.uint8)
+    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
-def wait_for(page: Any, pane: str, expected: np.ndarray) -> None:
-    """Wait until a pane shows exactly the picture expected."""
-    shown = np.empty(0)
+def dicom_of(seed: int) -> bytes:
+    """A radiograph as a detector sends it: 12 bits, bright where the air is."""
+    pixels = np.rint((1 - draw_phantom("Normal", seed).radiograph.pixels) * 4095).astype("<u2")
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    file = FileDataset("x", {}, file_meta=meta, preamble=b"\0" * 128)
+    file.Modality, file.PhotometricInterpretation = "DX", "MONOCHROME1"
+    file.Rows, file.Columns = pixels.shape
+    file.SamplesPerPixel, file.PixelRepresentation = 1, 0
+    file.BitsAllocated, file.BitsStored, file.HighBit = 16, 12, 11
+    file.PixelData = pixels.tobytes()
+    data = BytesIO()
+    file.save_as(data, enforce_file_format=True)
+    return data.getvalue()
+
+
+def wait_for_picture(page: Any, other_than: str = "") -> str:
+    """Wait until the heatmap's canvas is painted, and not as before; return what is on it."""
+    canvas = page.locator(".st-key-explain canvas.film").nth(1)
     for _ in range(150):
-        shown = pixels(page, pane)
-        if np.array_equal(shown, expected):
-            return
+        if canvas.count() and canvas.get_attribute("data-scale"):
+            painted = str(canvas.evaluate("(canvas) => canvas.toDataURL()"))
+            if painted != other_than:
+                return painted
         page.wait_for_timeout(200)
-    difference = np.abs(shown.astype(int) - expected).max() if shown.shape == expected.shape else ""
-    pytest.fail(f"{pane}: {shown.shape} for {expected.shape}, differs by up to {difference}")
+    pytest.fail("the heatmap was not painted anew")
 
 
-def choose(page: Any, key: str, words: str) -> None:
-    box = page.locator(f".st-key-{key} input")
-    box.click()
-    box.fill(words)
-    box.press("Enter")
+def heading(page: Any, name: str) -> None:
+    page.get_by_role("heading", name=name, exact=True).wait_for()
 
 
-def test_a_dropped_film_is_explained_and_every_choice_changes_the_picture(
-    page: Any, explainer: Explainer
-) -> None:
-    stored = np.rint(draw_phantom("COVID", 5).radiograph.pixels * 255).astype(np.uint8)
-    png = cv2.imencode(".png", stored)[1].tobytes()
-    film = cg.load_radiograph(png)
-    drop(page, "phantom.png", png)
-    page.get_by_role("heading", name="phantom.png").wait_for()
+def settle(page: Any) -> None:
+    """Wait until the server has answered what was just done."""
+    page.wait_for_timeout(300)
+    page.locator("[data-test-script-state='notRunning']").wait_for()
 
-    def expected(class_name: str, layer: str, opacity: float = 0.45) -> np.ndarray:
-        explanation = explainer.explain(film, layers=[layer])
-        return cg.overlay(film, explanation.heatmap(class_name, layer, "shared"), opacity=opacity)
 
-    predicted = explainer.explain(film).predicted
-    other = "Normal" if predicted != "Normal" else "COVID"
-    wait_for(page, "radiograph", np.repeat(stored[:, :, None], 3, axis=2))
-    wait_for(page, "overlay", expected(predicted, "features.norm5"))
+def turn_to(page: Any, title: str) -> None:
+    page.get_by_test_id("stTopNavLink").filter(has_text=title).click()
 
-    page.locator(".st-key-class").get_by_text(other, exact=True).click()
-    wait_for(page, "overlay", expected(other, "features.norm5"))
-    choose(page, "layer", "denseblock3")
-    wait_for(page, "overlay", expected(other, "features.denseblock3"))
-    page.locator(".st-key-opacity").get_by_role("slider").focus()
-    page.keyboard.press("ArrowRight")
-    last = expected(other, "features.denseblock3", 0.5)
-    wait_for(page, "overlay", last)
 
-    drop(page, "broken.png", png[:3000])
+def test_png_dicom_and_a_broken_file_dropped(page: Any) -> None:
+    drop(page, "phantom.png", png_of(5))
+    heading(page, "phantom.png")
+    first = wait_for_picture(page)
+    drop(page, "detector.dcm", dicom_of(6))
+    heading(page, "detector.dcm")
+    page.get_by_text("DICOM · 256 × 256 px").wait_for()
+    second = wait_for_picture(page, first)
+
+    drop(page, "broken.png", png_of(5)[:3000])
     page.get_by_text("broken.png is damaged or incomplete: copy or export it again.").wait_for()
-    wait_for(page, "overlay", last)
-    assert page.get_by_role("heading", name="phantom.png").is_visible()
+    heading(page, "detector.dcm")
+    page.locator(".st-key-class").get_by_text("Viral Pneumonia", exact=True).click()
+    wait_for_picture(page, second)
+    assert page.get_by_text("Research use only, not for clinical use.").count() > 0
 
-    with page.expect_download() as caught:
-        page.get_by_role("button", name="Overlay PNG").click()
-    saved = cv2.imread(str(caught.value.path()), cv2.IMREAD_COLOR)[:, :, ::-1]
-    np.testing.assert_array_equal(saved, last)
-    with page.expect_download() as caught:
-        page.get_by_role("button", name="Heatmap NPY").click()
-    heatmap = np.load(BytesIO(Path(caught.value.path()).read_bytes()))
-    layer = "features.denseblock3"
-    wanted = explainer.explain(film, layers=[layer]).heatmap(other, layer, "shared")
-    np.testing.assert_array_equal(heatmap, wanted)
-    assert caught.value.suggested_filename == (
-        f"phantom-heatmap-{other}-denseblock3-gradcam-shared.npy"
-    )
+
+def test_a_copied_link_opens_the_same_view_in_another_browser(
+    browser: Any, page: Any, address: str
+) -> None:
+    def choose(key: str, words: str) -> None:
+        box = page.locator(f".st-key-{key} input")
+        box.click()
+        box.fill(words)
+        box.press("Enter")
+        settle(page)
+
+    choose("dataset_class", "Normal")
+    choose("dataset_file", "Normal-phantom-6")
+    heading(page, "Normal-phantom-6.png")
+    before = wait_for_picture(page)
+    page.locator(".st-key-class").get_by_text("COVID", exact=True).click()
+    wait_for_picture(page, before)
+    choose("layer", "denseblock4")
+    page.get_by_text("COVID · Grad-CAM · denseblock4").first.wait_for()
+    page.wait_for_function("location.search.includes('layer=denseblock4')")
+    link = page.evaluate("location.href")
+    assert "file=Normal%2FNormal-phantom-6.png" in link
+
+    other = visit(browser, link)
+    heading(other, "Normal-phantom-6.png")
+    other.get_by_text("COVID · Grad-CAM · denseblock4").first.wait_for()
+    wait_for_picture(other)
+    assert sent_films(other) == sent_films(page)
+    other.context.close()
+
+    lost = visit(browser, f"{address}/?file=Normal/../../secret.png")
+    lost.get_by_text("There is no Normal/../../secret.png in the dataset").wait_for()
+    lost.context.close()
+
+
+def sent_films(page: Any) -> list[str]:
+    """The digests of the films on the page."""
+    hosts = page.locator("[class*='st-key-film_']")
+    return sorted(hosts.evaluate_all("(all) => all.map((one) => one.className)"))
+
+
+def test_the_radiograph_stays_from_page_to_page(page: Any) -> None:
+    drop(page, "mine.png", png_of(7))
+    heading(page, "mine.png")
+    for title in ("Compare", "Dataset", "Model"):
+        turn_to(page, title)
+        page.wait_for_function(f"location.pathname === '/{title.lower()}'")
+        page.get_by_alt_text("Current radiograph: mine.png").wait_for()
+        page.get_by_text("Research use only, not for clinical use.").first.wait_for()
+    drop(page, "second.png", png_of(8))  # on the page "Model"
+    page.get_by_alt_text("Current radiograph: second.png").wait_for()
+    turn_to(page, "Explain")
+    heading(page, "second.png")
+    wait_for_picture(page)
+
+
+def test_a_phantom_by_keyboard_and_its_lesion(page: Any, address: str) -> None:
+    tile = page.get_by_role("button", name="Lung Opacity 1", exact=True)
+    tile.focus()
+    page.keyboard.press("Enter")
+    heading(page, "Lung Opacity phantom 1")
+    page.wait_for_function("location.search === '?sample=Lung_Opacity-1'")
+    page.locator(".st-key-lesion").get_by_text("Show the planted lesion").click()
+    page.get_by_text("Best overlap (IoU)").wait_for()
+    page.locator(".st-key-explain").get_by_role("button", name="Lesion").first.wait_for()
+
+    page.goto(f"{address}/?sample=Normal-0")
+    heading(page, "Normal phantom 0")
 
 
 def test_the_page_asks_no_other_machine_for_anything(page: Any, address: str) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.reload()
-    page.get_by_role("button", name="Normal", exact=True).click()
+    page.get_by_role("button", name="Normal 0", exact=True).click()
     page.get_by_text("Predicted class").wait_for()
+    wait_for_picture(page)
+    for title in ("Compare", "Dataset", "Model"):
+        turn_to(page, title)
+        page.wait_for_function(f"location.pathname === '/{title.lower()}'")
+    page.get_by_role("heading", name="Layers").wait_for()
     ours = (address, address.replace("http", "ws"), "data:", "blob:")
     assert [url for url in asked if not url.startswith(ours)] == []

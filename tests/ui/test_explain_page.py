@@ -1,8 +1,9 @@
-"""The page "Explain" in its empty, error and filled states, without a browser."""
+"""The page "Explain" in its empty, error and filled states, without a browser; its links too."""
 
+import base64
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
@@ -18,10 +20,13 @@ from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.familiarity import fit_familiarity
+from cxr_gradcam.localisation import localise
 from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom, write_phantoms
 from cxr_gradcam.render import DISCLAIMER
 from cxr_gradcam.ui import shared
+from cxr_gradcam.ui.components import localisation
 from cxr_gradcam.ui.components.viewer import ZERO_MAP
+from cxr_gradcam.ui.models import CHECKPOINT_VARIABLE, RUNS_VARIABLE
 from cxr_gradcam.ui.session import MAX_EXPLANATIONS, Keys
 
 APP = str(Path(__file__).parents[2] / "streamlit_app.py")
@@ -31,7 +36,8 @@ APP = str(Path(__file__).parents[2] / "streamlit_app.py")
 def _nothing_set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No dataset, the bundled checkpoint, and a working folder without data."""
     monkeypatch.delenv("CXR_DATA", raising=False)
-    monkeypatch.delenv(shared.CHECKPOINT_VARIABLE, raising=False)
+    monkeypatch.delenv(CHECKPOINT_VARIABLE, raising=False)
+    monkeypatch.delenv(RUNS_VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -66,10 +72,20 @@ def png() -> Callable[..., bytes]:
     return draw
 
 
-def open_page() -> AppTest:
-    page = AppTest.from_file(APP, default_timeout=60).run()
+def open_page(**address: str) -> AppTest:
+    page = AppTest.from_file(APP, default_timeout=60)
+    for name, value in address.items():
+        page.query_params[name] = value
+    page.run()
     check(page)
     return page
+
+
+def turn_to(page: AppTest, title: str) -> None:
+    """Turn to another page of the navigation, as a click there does."""
+    page._page_hash = calc_hash(title.lower())
+    page.run()
+    check(page)
 
 
 def check(page: AppTest) -> None:
@@ -94,9 +110,22 @@ def drop(page: AppTest, *files: tuple[str, bytes]) -> AppTest:
     return page
 
 
-def pictures(page: AppTest) -> list[str]:
-    """The address of every picture, which Streamlit makes from its contents."""
-    return [url for image in page.get("image") for url in image.value]
+def panels(page: AppTest, key: str = "explain") -> list[dict[str, Any]]:
+    """What a viewer was given to paint; nothing where there is none."""
+    found = [one for one in page.get("bidi_component") if one.key == key]
+    return json.loads(found[0].proto.json)["panels"] if found else []
+
+
+def shown_map(page: AppTest) -> np.ndarray:
+    """The CAM beside the radiograph."""
+    grid = panels(page)[1]["map"]["cam"]
+    values = np.frombuffer(base64.b64decode(grid["data"]), "<f4")
+    return values.reshape(grid["height"], grid["width"])
+
+
+def film(page: AppTest) -> str:
+    """Which radiograph is on the page: its digest, or nothing."""
+    return panels(page)[0]["film"] if panels(page) else ""
 
 
 def errors(page: AppTest) -> list[str]:
@@ -106,27 +135,59 @@ def errors(page: AppTest) -> list[str]:
 # --- empty, samples
 
 
-def test_empty_page_invites_and_offers_one_phantom_per_class() -> None:
+def test_empty_page_invites_and_offers_phantoms_of_every_class() -> None:
     page = open_page()
     assert "Drop chest X-rays" in page.file_uploader(key=Keys.UPLOADS).label
-    assert len(pictures(page)) == len(CLASS_NAMES)
-    assert {button.key for button in page.button} >= {f"sample_{label}" for label in CLASS_NAMES}
+    offered = {f"sample_{label}-{seed}" for label in CLASS_NAMES for seed in range(3)}
+    assert {button.key for button in page.button} == offered
+    assert len(page.get("image")) == len(offered)
     assert not page.selectbox  # no dataset, so nothing to pick from
 
 
 def test_a_click_on_a_phantom_fills_the_page() -> None:
     page = open_page()
-    page.button(key="sample_Viral Pneumonia").click().run()
+    page.button(key="sample_Viral Pneumonia-2").click().run()
     check(page)
-    shown = text_of(page)
-    assert "Viral Pneumonia phantom" in shown
-    assert "Predicted class" in shown
-    assert "logits per cell" in shown
-    assert "shared scale" in shown
-    assert len(pictures(page)) == 2 + len(CLASS_NAMES)
-    page.button_group(key=Keys.SAMPLE).set_value("Normal").run()
+    assert "Viral Pneumonia phantom 2" in text_of(page)
+    assert "Predicted class" in text_of(page)
+    assert film(page) == draw_phantom("Viral Pneumonia", 2, shared.SAMPLE_SIDE).radiograph.digest
+    assert panels(page)[1]["map"]["unit"] == "logits per cell"
+    assert "shared scale" in panels(page)[1]["map"]["note"]
+    assert len(panels(page, "classes")) == len(CLASS_NAMES)
+    page.selectbox(key=Keys.SAMPLE).select("Normal-0").run()
     check(page)
-    assert "Normal phantom" in text_of(page)
+    assert "Normal phantom 0" in text_of(page)
+
+
+def test_the_planted_lesion_is_outlined_and_held_against_the_map_on_demand(
+    explainer: Explainer,
+) -> None:
+    page = open_page(sample="COVID-1")
+    assert not any(panel["lesion"] for panel in panels(page))
+    page.toggle(key=Keys.LESION).set_value(True).run()
+    page.button_group(key=Keys.CLASS).set_value("COVID").run()
+    check(page)
+    assert all(panel["lesion"] for panel in [*panels(page), *panels(page, "classes")])
+    phantom = draw_phantom("COVID", 1, shared.SAMPLE_SIDE)
+    heatmap = explainer.explain(phantom.radiograph).heatmap("COVID")
+    found = localise(heatmap, phantom.lesion_mask)
+    for words in (f"{found.inside:.0%}", f"{found.iou:.2f}", f"{found.area:.0%}"):
+        assert words in text_of(page)
+    assert ('cxr-value">in the lesion' in text_of(page)) == found.hit
+
+    page.button_group(key=Keys.CLASS).set_value("Normal").run()
+    assert "The lesion is drawn as COVID, the map is that of Normal" in text_of(page)
+    page.selectbox(key=Keys.METHOD).select("eigencam").run()
+    check(page)
+    assert "so neither do these numbers" in text_of(page)
+    page.selectbox(key=Keys.SAMPLE).select("Normal-1").run()
+    check(page)
+    assert localisation.NO_LESION in text_of(page)
+
+
+def test_only_a_phantom_has_a_lesion_to_show(png: Callable[..., bytes]) -> None:
+    page = drop(open_page(), ("film.png", png()))
+    assert Keys.LESION not in [toggle.key for toggle in page.toggle]
 
 
 # --- error
@@ -136,15 +197,16 @@ def test_a_bad_file_says_so_and_the_page_stays_empty() -> None:
     page = drop(open_page(), ("notes.txt", b"not a picture"))
     assert len(errors(page)) == 1
     assert "notes.txt is no picture that can be read" in errors(page)[0]
-    assert len(pictures(page)) == len(CLASS_NAMES)
+    assert not film(page)
 
 
 def test_a_bad_file_leaves_the_last_good_radiograph(png: Callable[..., bytes]) -> None:
     page = drop(open_page(), ("good.png", png()))
-    before = pictures(page)
+    before = film(page)
+    assert before
     drop(page, ("broken.png", png()[:2000]))
     assert errors(page) == ["broken.png is damaged or incomplete: copy or export it again."]
-    assert pictures(page) == before
+    assert film(page) == before
     assert "good.png" in text_of(page)
 
 
@@ -156,11 +218,11 @@ def test_one_bad_file_among_good_ones(png: Callable[..., bytes]) -> None:
     assert "bad.png" in errors(page)[0]
     chooser = page.selectbox(key=Keys.UPLOAD)
     assert chooser.options == ["1 · a.png", "2 · a.png"]
-    first = pictures(page)
+    first = film(page)
     second = list(page.session_state["_read"])[2]
     chooser.select(second).run()
     check(page)
-    assert pictures(page) != first
+    assert film(page) != first
 
 
 def test_a_file_taken_out_is_no_longer_shown(png: Callable[..., bytes]) -> None:
@@ -169,7 +231,7 @@ def test_a_file_taken_out_is_no_longer_shown(png: Callable[..., bytes]) -> None:
     page.file_uploader(key=Keys.UPLOADS).clear().run()
     check(page)
     assert "mine.png" not in text_of(page)
-    assert len(pictures(page)) == len(CLASS_NAMES)
+    assert not film(page)
 
 
 def test_a_hostile_name_is_only_text(png: Callable[..., bytes]) -> None:
@@ -188,22 +250,30 @@ def test_a_checkpoint_that_cannot_be_used_is_one_sentence(
     path = tmp_path / "mine.safetensors"
     if content is not None:
         path.write_bytes(content)
-    monkeypatch.setenv(shared.CHECKPOINT_VARIABLE, str(path))
-    page = AppTest.from_file(APP, default_timeout=60).run()
-    assert not page.exception
+    monkeypatch.setenv(CHECKPOINT_VARIABLE, str(path))
+    page = open_page()
     assert len(page.error) == 1
     assert "mine.safetensors" in errors(page)[0]
+    page.selectbox(key=Keys.MODEL).select("Bundled model").run()
+    check(page)
+    assert not page.error
 
 
-# --- dataset
+# --- dataset, links
 
 
-def test_dataset_film_is_picked_by_class_and_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_phantoms(tmp_path / "films", 8)
-    (tmp_path / "films/Normal/images/Normal-phantom-10.png").write_bytes(b"broken")
-    monkeypatch.setenv("CXR_DATA", str(tmp_path / "films"))
+@pytest.fixture
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Eight phantoms as a dataset folder, one more file that is broken, and a secret beside it."""
+    root = tmp_path / "films"
+    write_phantoms(root, 8)
+    (root / "Normal/images/Normal-phantom-10.png").write_bytes(b"broken")
+    write_phantoms(tmp_path / "secret", 1, seed=77)
+    monkeypatch.setenv("CXR_DATA", str(root))
+    return root
+
+
+def test_dataset_film_is_picked_by_class_and_file(dataset: Path) -> None:
     page = open_page()
     page.selectbox(key=Keys.DATASET_CLASS).select("Normal").run()
     options = ["Normal-phantom-2.png", "Normal-phantom-6.png", "Normal-phantom-10.png"]
@@ -211,14 +281,15 @@ def test_dataset_film_is_picked_by_class_and_file(
     page.selectbox(key=Keys.DATASET_FILE).select(options[1]).run()
     check(page)
     assert "Normal-phantom-6.png" in text_of(page)
-    before = pictures(page)
+    before = film(page)
 
     page.selectbox(key=Keys.DATASET_FILE).select(options[2]).run()
     check(page)
     assert "Normal-phantom-10.png is no picture" in errors(page)[0]
-    assert pictures(page) == before
+    assert film(page) == before
+    assert page.selectbox(key=Keys.DATASET_FILE).value == options[1]  # what is shown
 
-    page.button_group(key=Keys.SAMPLE).set_value("COVID").run()
+    page.selectbox(key=Keys.SAMPLE).select("COVID-0").run()
     check(page)
     assert not page.error
     assert page.selectbox(key=Keys.DATASET_FILE).value is None
@@ -230,7 +301,55 @@ def test_a_dataset_folder_that_is_none_is_one_sentence(
     monkeypatch.setenv("CXR_DATA", str(tmp_path / "gone"))
     page = open_page()
     assert "There is no dataset folder" in page.warning[0].value.replace("\\", "")
-    assert len(pictures(page)) == len(CLASS_NAMES)
+    assert len(page.get("image")) == len(shared.sample_keys())
+
+
+def test_a_link_opens_the_same_film_of_the_dataset(dataset: Path) -> None:
+    page = open_page()
+    page.selectbox(key=Keys.DATASET_CLASS).select("Viral Pneumonia").run()
+    page.selectbox(key=Keys.DATASET_FILE).select("Viral Pneumonia-phantom-7.png").run()
+    address = dict(page.query_params)
+    assert address == {"file": "Viral Pneumonia/Viral Pneumonia-phantom-7.png"}
+
+    colleague = open_page(**address)
+    assert film(colleague) == film(page)
+    assert colleague.selectbox(key=Keys.DATASET_CLASS).value == "Viral Pneumonia"
+    assert colleague.selectbox(key=Keys.DATASET_FILE).value == "Viral Pneumonia-phantom-7.png"
+    colleague.selectbox(key=Keys.SAMPLE).select("Normal-2").run()
+    assert dict(colleague.query_params) == {"sample": "Normal-2"}
+
+
+def test_an_upload_has_no_address(png: Callable[..., bytes]) -> None:
+    page = drop(open_page(sample="COVID-0"), ("mine.png", png()))
+    assert "mine.png" in text_of(page)
+    assert "sample" not in page.query_params
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("file", "Normal/gone.png", "There is no Normal/gone.png in the dataset"),
+        ("file", "Nobody/Normal-phantom-2.png", "There is no Nobody/Normal-phantom-2.png"),
+        ("file", "Normal/../../../secret/COVID/images/COVID-phantom-77.png", "There is no Normal/"),
+        ("file", "/etc/passwd", "There is no /etc/passwd in the dataset"),
+        ("file", "Normal/Normal-phantom-10.png", "Normal-phantom-10.png is no picture"),
+        ("sample", "COVID-99", "There is no phantom COVID-99"),
+        ("model", "../../x", "There is no model ../../x here"),
+    ],
+)
+def test_a_link_to_what_is_not_there_says_so(
+    dataset: Path, name: str, value: str, sentence: str
+) -> None:
+    page = open_page(**{name: value})
+    assert len(page.error) == 1
+    assert sentence in errors(page)[0]
+    assert not film(page)
+    assert name not in page.query_params
+
+
+def test_a_link_to_a_film_where_there_is_no_dataset() -> None:
+    page = open_page(file="Normal/x.png")
+    assert "this server has no dataset folder" in errors(page)[0]
 
 
 # --- filled
@@ -241,19 +360,14 @@ def test_the_network_runs_only_for_a_new_radiograph_layer_or_method(
 ) -> None:
     page = drop(open_page(), ("film.png", png()))
     assert len(passes) == 1  # the verdict and the default map are one pass
-    seen = [pictures(page)]
-    for change in (
-        lambda: page.slider(key=Keys.OPACITY).set_value(80),
-        lambda: page.slider(key=Keys.THRESHOLD).set_value(40),
-        lambda: page.selectbox(key=Keys.COLORMAP).select("inferno"),
-        lambda: page.button_group(key=Keys.CLASS).set_value("Normal"),
-        lambda: page.toggle(key=Keys.EACH_SCALE).set_value(True),
-    ):
-        change().run()
-        check(page)
-        seen.append(pictures(page))
+    first = shown_map(page)
+    page.button_group(key=Keys.CLASS).set_value("Normal").run()
+    normal = shown_map(page)
+    assert not np.array_equal(normal, first)
+    page.toggle(key=Keys.EACH_SCALE).set_value(True).run()
+    check(page)
     assert len(passes) == 1
-    assert all(before != after for before, after in pairwise(seen))
+    assert panels(page)[1]["map"]["note"] == "scaled by this class’s own maximum"
 
     page.selectbox(key=Keys.LAYER).select("features.denseblock3").run()
     page.selectbox(key=Keys.METHOD).select("layercam").run()
@@ -262,22 +376,30 @@ def test_the_network_runs_only_for_a_new_radiograph_layer_or_method(
     page.selectbox(key=Keys.LAYER).select(LAST_LAYER).run()
     check(page)
     assert len(passes) == 3
-    assert pictures(page) == seen[-1]
+    np.testing.assert_array_equal(shown_map(page), normal)
+
+
+def test_the_map_is_that_of_the_engine(explainer: Explainer) -> None:
+    page = open_page(sample="COVID-0")
+    page.button_group(key=Keys.CLASS).set_value("Lung_Opacity")
+    page.selectbox(key=Keys.LAYER).select("features.denseblock4").run()
+    check(page)
+    layer = "features.denseblock4"
+    explanation = explainer.explain(shared.sample("COVID-0").radiograph, layers=[layer])
+    np.testing.assert_allclose(shown_map(page), explanation.cam("Lung_Opacity"), rtol=1e-4)
+    top = panels(page)[1]["map"]["top"]
+    assert top == pytest.approx(explanation.peak("Lung_Opacity", scale="shared"), rel=1e-4)
 
 
 def test_choices_stay_when_the_radiograph_changes(png: Callable[..., bytes]) -> None:
     page = drop(open_page(), ("one.png", png(seed=1)))
     page.button_group(key=Keys.CLASS).set_value("Lung_Opacity")
-    page.selectbox(key=Keys.LAYER).select("features.denseblock4")
-    page.selectbox(key=Keys.COLORMAP).select("viridis")
-    page.slider(key=Keys.OPACITY).set_value(70).run()
+    page.selectbox(key=Keys.LAYER).select("features.denseblock4").run()
     drop(page, ("two.png", png(seed=2)))
     assert "two.png" in text_of(page)
     assert page.button_group(key=Keys.CLASS).value == "Lung_Opacity"
     assert page.selectbox(key=Keys.LAYER).value == "features.denseblock4"
-    assert page.selectbox(key=Keys.COLORMAP).value == "viridis"
-    assert page.slider(key=Keys.OPACITY).value == 70
-    assert "Lung Opacity · Grad-CAM · denseblock4" in text_of(page)
+    assert panels(page)[1]["title"] == "Lung Opacity · Grad-CAM · denseblock4"
 
 
 def test_layers_are_named_with_their_resolution(
@@ -297,8 +419,8 @@ def test_every_method_but_the_slow_one_can_be_looked_at(png: Callable[..., bytes
         if method.needs != "passes":
             page.selectbox(key=Keys.METHOD).select(name).run()
             check(page)
-            assert f"{method.label} · norm5" in text_of(page)
-            assert f"{method.unit} per cell" in text_of(page)
+            assert f"{method.label} · norm5" in panels(page)[1]["title"]
+            assert panels(page)[1]["map"]["unit"] == f"{method.unit} per cell"
 
 
 def test_eigencam_says_that_it_knows_no_class(png: Callable[..., bytes]) -> None:
@@ -306,7 +428,7 @@ def test_eigencam_says_that_it_knows_no_class(png: Callable[..., bytes]) -> None
     page.selectbox(key=Keys.METHOD).select("eigencam").run()
     check(page)
     assert "Eigen-CAM knows no class" in text_of(page)
-    assert len(pictures(page)) == 2  # not four times the same map
+    assert not panels(page, "classes")  # not four times the same map
 
 
 def test_scorecam_warns_and_shows_its_progress(
@@ -314,7 +436,7 @@ def test_scorecam_warns_and_shows_its_progress(
 ) -> None:
     small = tmp_path / "small.safetensors"  # so that 256 passes take seconds
     save_checkpoint(replace(load_checkpoint(), input_size=64), small)
-    monkeypatch.setenv(shared.CHECKPOINT_VARIABLE, str(small))
+    monkeypatch.setenv(CHECKPOINT_VARIABLE, str(small))
     shares: list[float] = []
     original = st.delta_generator.DeltaGenerator.progress
 
@@ -332,12 +454,12 @@ def test_scorecam_warns_and_shows_its_progress(
     assert shares[-1] == 1
     assert not page.get("progress")  # gone when done
     count = len(shares)
-    page.slider(key=Keys.OPACITY).set_value(60).run()
+    page.button_group(key=Keys.CLASS).set_value("Normal").run()
     assert len(shares) == count
 
 
 def test_a_zero_map_says_so_and_paints_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, png: Callable[..., bytes]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = load_checkpoint()
     weights = dict(checkpoint.weights)
@@ -345,16 +467,15 @@ def test_a_zero_map_says_so_and_paints_nothing(
     weights["classifier.weight"][checkpoint.class_names.index("Normal")] = 0
     mute = tmp_path / "mute.safetensors"  # no place of any picture speaks for Normal
     save_checkpoint(replace(checkpoint, weights=weights), mute)
-    monkeypatch.setenv(shared.CHECKPOINT_VARIABLE, str(mute))
-    page = drop(open_page(), ("film.png", png()))
-    assert not page.info
-    page.button_group(key=Keys.CLASS).set_value("Normal").run()
+    monkeypatch.setenv(CHECKPOINT_VARIABLE, str(mute))
+    page = open_page(sample="COVID-0")
+    page.button_group(key=Keys.CLASS).set_value("Normal")
+    page.toggle(key=Keys.LESION).set_value(True).run()
     check(page)
     assert ZERO_MAP == "no positive evidence for this class at this layer"
-    assert ZERO_MAP in page.info[0].value
-    zero = pictures(page)
-    page.slider(key=Keys.OPACITY).set_value(100).run()
-    assert pictures(page)[1] == zero[1]  # the same pixels at any opacity
+    assert ZERO_MAP[1:] in panels(page)[1]["map"]["nothing"]
+    assert not shown_map(page).any()
+    assert localisation.NO_HEAT in text_of(page)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -366,13 +487,38 @@ def test_a_stranger_is_warned_of_and_still_explained(
     learned = replace(learned, threshold=0.0 if known else 1.0)
     path = tmp_path / "c.safetensors"
     save_checkpoint(replace(load_checkpoint(), familiarity=learned), path)
-    monkeypatch.setenv(shared.CHECKPOINT_VARIABLE, str(path))
+    monkeypatch.setenv(CHECKPOINT_VARIABLE, str(path))
     page = drop(open_page(), ("film.png", png()))
-    check(page)
     assert len(page.warning) == (0 if known else 1)
     if not known:
         assert "does not look like the chest X-rays" in page.warning[0].value
-    assert pictures(page)
+    assert film(page)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "metrics", "words"),
+    [
+        (1.0, {}, "not calibrated: it always"),
+        (1.5, {}, "calibrated: it always"),
+        (
+            1.5,
+            {"test": {"accuracy": 0.9, "calibration": {"after": {"ece": 0.021}}}},
+            "calibrated (off by 2.1 points on average where it was tested)",
+        ),
+    ],
+)
+def test_the_probabilities_say_what_they_are_worth(
+    temperature: float,
+    metrics: dict[str, Any],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "c.safetensors"
+    changed = replace(load_checkpoint(), temperature=temperature, metrics=metrics)
+    save_checkpoint(changed, path)
+    monkeypatch.setenv(CHECKPOINT_VARIABLE, str(path))
+    assert f"Probabilities of a research model, {words}" in text_of(open_page(sample="COVID-0"))
 
 
 def test_what_is_remembered_is_bounded(png: Callable[..., bytes]) -> None:
@@ -381,3 +527,26 @@ def test_what_is_remembered_is_bounded(png: Callable[..., bytes]) -> None:
     for number in range(2 * MAX_EXPLANATIONS):
         cache.get(number, lambda: None)
     assert len(cache) == MAX_EXPLANATIONS
+
+
+# --- from page to page
+
+
+def test_every_page_keeps_the_radiograph_and_says_research_only(
+    png: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path / "cache"))
+    page = drop(open_page(), ("one.png", png(seed=1)), ("two.png", png(seed=2)))
+    before = film(page)
+    for title in ("Compare", "Dataset", "Model"):
+        turn_to(page, title)
+        sidebar = "".join(str(part.value) for part in page.sidebar.get("html"))
+        assert "Current radiograph" in sidebar
+        assert "one.png" in sidebar
+        assert page.sidebar.selectbox(key=Keys.SAMPLE)
+    second = list(page.session_state["_read"])[1]
+    page.selectbox(key=Keys.UPLOAD).select(second).run()  # on the page "Model"
+    check(page)
+    turn_to(page, "Explain")
+    assert "two.png" in text_of(page)
+    assert film(page) != before

@@ -1,48 +1,34 @@
-"""The parts of the page that need no page: downloads, names, the bounded memory."""
+"""The parts of the page that need no page: names, lists, links, numbers, the bounded memory."""
 
-from io import BytesIO
+import math
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-import cxr_gradcam as cg
-from cxr_gradcam.explainer import Explainer, Scale
+from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT
+from cxr_gradcam.localisation import localise
 from cxr_gradcam.phantom import draw_phantom
 from cxr_gradcam.radiograph import Radiograph
+from cxr_gradcam.ui import session
 from cxr_gradcam.ui.cache import Cache
-from cxr_gradcam.ui.components.controls import Look
-from cxr_gradcam.ui.components.downloads import file_name, heatmap_npy, overlay_png
+from cxr_gradcam.ui.components.address import _Written
+from cxr_gradcam.ui.components.heading import name, origin
+from cxr_gradcam.ui.components.localisation import in_words
+from cxr_gradcam.ui.components.model_figures import calibration_error, score
 from cxr_gradcam.ui.components.picture import encode_png
-from cxr_gradcam.ui.session import Explained
-from cxr_gradcam.ui.text import file_part, layer_label, number, plain, signed
-
-LAYER = "features.denseblock3"
-
-
-@pytest.fixture(scope="module")
-def film() -> Radiograph:
-    """A landscape radiograph."""
-    return Radiograph.from_array(draw_phantom("COVID", 3, 200).radiograph.pixels[50:], name="f.png")
-
-
-@pytest.fixture(scope="module")
-def explanation(film: Radiograph, explainer: Explainer) -> cg.Explanation:
-    return explainer.explain(film, layers=[LAYER])
-
-
-@pytest.mark.parametrize("scale", ["shared", "each"])
-def test_downloads_hold_what_the_engine_gives(
-    film: Radiograph, explanation: cg.Explanation, scale: Scale
-) -> None:
-    look = Look(LAYER, "gradcam", "viridis", 0.6, 0.2, scale)
-    heatmap = explanation.heatmap("Normal", LAYER, scale)
-    saved = np.load(BytesIO(heatmap_npy(explanation, "Normal", look)))
-    assert saved.dtype == np.float32
-    np.testing.assert_array_equal(saved, heatmap)
-    data = overlay_png(film, explanation, "Normal", look)
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[:, :, ::-1]
-    np.testing.assert_array_equal(decoded, cg.overlay(film, heatmap, "viridis", 0.6, 0.2))
+from cxr_gradcam.ui.models import BUNDLED, MAX_RUNS, list_models
+from cxr_gradcam.ui.session import Shown
+from cxr_gradcam.ui.text import (
+    file_part,
+    map_title,
+    number,
+    plain,
+    scale_words,
+    signed,
+)
 
 
 def test_grey_pictures_are_kept_exactly() -> None:
@@ -51,25 +37,9 @@ def test_grey_pictures_are_kept_exactly() -> None:
     np.testing.assert_array_equal(decoded, grey)
 
 
-def test_file_names_tell_what_is_inside_and_stay_in_their_folder(film: Radiograph) -> None:
-    look = Look(LAYER, "gradcam++", "turbo", 0.5, 0.0, "shared")
-    name = file_name("overlay", film, "Viral Pneumonia", look, "png")
-    assert name == "f-overlay-Viral_Pneumonia-denseblock3-gradcam++-shared.png"
-    foreign = Radiograph.from_array(film.pixels, name="фильм.png")
-    assert file_name("heatmap", foreign, "A", look, "npy").startswith("radiograph-heatmap-A-")
+def test_parts_of_file_names_stay_in_their_folder() -> None:
     assert file_part("../..\\etc/pass wd") == "etc_pass_wd"
     assert file_part("a" * 500) == "a" * 80
-
-
-def test_shrunken_heatmaps_lie_where_the_full_ones_do(explanation: cg.Explanation) -> None:
-    peaks = {name: explanation.peak(name) for name in explanation.classes}
-    small = Radiograph.from_array(np.linspace(0, 1, 75 * 100).reshape(75, 100), name="small")
-    shrunk = Explained(explanation, peaks).on_grid(small).heatmap("COVID")
-    full = explanation.heatmap("COVID")
-    assert shrunk.shape == (75, 100)
-    # Every second pixel's centre lies between two centres of the full heatmap.
-    between = (full[::2, ::2] + full[1::2, ::2] + full[::2, 1::2] + full[1::2, 1::2]) / 4
-    np.testing.assert_allclose(shrunk * between.max(), between, atol=0.02)
 
 
 def test_plain_escapes_all_markdown() -> None:
@@ -83,7 +53,6 @@ def test_numbers_read_well() -> None:
         "0", "0.0572", "79.2", "2.50e-07",
     ]  # fmt: skip
     assert signed(-0.284) == "−0.28"
-    assert layer_label("features.norm5", 7) == "norm5 — 7 × 7 cells"
 
 
 def test_cache_keeps_the_last_used_within_its_budget() -> None:
@@ -110,3 +79,131 @@ def test_cache_keeps_no_failure() -> None:
     with pytest.raises(ZeroDivisionError):
         cache.get("a", lambda: 1 // 0)
     assert cache.get("a", lambda: 5) == 5
+
+
+# --- words
+
+
+def test_a_radiograph_is_named_by_where_it_comes_from() -> None:
+    film = Radiograph.from_array(np.zeros((4, 4), np.float32), name="a.png")
+    phantom = Shown(film, "phantom", "Viral Pneumonia-2", label="Viral Pneumonia")
+    assert name(phantom) == "Viral Pneumonia phantom 2"
+    assert origin(phantom) == "synthetic, drawn by this program"
+    assert name(Shown(film, "upload", "1")) == "a.png"
+    assert origin(Shown(film, "dataset", "Lung_Opacity/a.png", label="Lung_Opacity")) == (
+        "dataset, Lung Opacity"
+    )
+
+
+def test_what_a_map_shows_and_its_scale_in_words() -> None:
+    assert map_title("Lung_Opacity", "gradcam", "features.norm5") == (
+        "Lung Opacity · Grad-CAM · norm5"
+    )
+    assert map_title("Lung_Opacity", "eigencam", "features.norm5") == "Eigen-CAM · norm5"
+    assert scale_words("gradcam", "shared") == "shared scale: the maximum over all classes"
+    assert scale_words("gradcam", "each") == "scaled by this class’s own maximum"
+    assert scale_words("eigencam", "shared") == "scaled by its own maximum"
+
+
+def test_localisation_is_held_against_chance() -> None:
+    phantom = draw_phantom("Lung_Opacity", 1, 128)
+    perfect = localise(phantom.lesion_mask.astype(np.float32), phantom.lesion_mask)
+    values = [value for _, value, _ in in_words(perfect)]
+    assert values == ["in the lesion", "100%", "1.00"]
+    chance = f"{phantom.lesion_mask.mean():.0%}"
+    assert chance in in_words(perfect)[0][2]
+    assert chance in in_words(perfect)[1][2]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.8917, "89.2%"),
+        ({"value": 0.9, "low": 0.8, "high": 0.95}, "90.0% (80.0–95.0)"),
+        ({"value": 0.9, "low": None, "high": None}, "90.0%"),
+        ({"value": None, "low": None, "high": None}, ""),
+        (None, ""),
+        (1.5, ""),
+        (math.nan, ""),
+        (True, ""),
+        ("0.9", ""),
+        ([0.9], ""),
+    ],
+)
+def test_a_score_is_shown_only_if_it_is_one(value: object, words: str) -> None:
+    assert score(value).replace("\u2060", "") == words
+
+
+@pytest.mark.parametrize(
+    ("metrics", "error"),
+    [
+        ({"test": {"calibration": {"after": {"ece": 0.02}}}}, 0.02),
+        ({"validation": {"calibration": {"after": {"ece": 0.03}}}}, 0.03),
+        ({"validation": {"accuracy": 0.5}}, None),
+        ({"test": {"calibration": "good"}}, None),
+        ({"test": 1}, None),
+        ({}, None),
+    ],
+)
+def test_calibration_error_of_a_header_that_may_hold_anything(
+    metrics: dict[str, object], error: float | None
+) -> None:
+    assert calibration_error(metrics) == error
+
+
+# --- models
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A working folder with three runs, one of them without a checkpoint."""
+    for run in ("run10", "run2", "half"):
+        (tmp_path / "runs" / run).mkdir(parents=True)
+    for run in ("run10", "run2"):
+        (tmp_path / "runs" / run / "best.safetensors").write_bytes(b"x")
+    return tmp_path
+
+
+def test_models_are_the_bundled_one_and_every_run(runs: Path) -> None:
+    models = list_models({}, runs)
+    assert list(models) == [BUNDLED, "run2", "run10"]
+    assert models[BUNDLED] == BUNDLED_CHECKPOINT
+    assert models["run2"] == runs / "runs/run2/best.safetensors"
+
+
+def test_the_model_that_is_set_comes_first_and_once(runs: Path) -> None:
+    assert list(list_models({"CXR_CHECKPOINT": "runs/run10/best.safetensors"}, runs)) == [
+        "run10", BUNDLED, "run2",
+    ]  # fmt: skip
+    assert list(list_models({"CXR_CHECKPOINT": str(BUNDLED_CHECKPOINT)}, runs))[1:] == [
+        "run2", "run10",
+    ]  # fmt: skip
+    elsewhere = {"CXR_CHECKPOINT": "gone/run2/best.safetensors"}
+    assert list(list_models(elsewhere, runs)) == ["run2", BUNDLED, "run2 (2)", "run10"]
+
+
+def test_runs_may_lie_elsewhere_and_are_bounded(tmp_path: Path) -> None:
+    assert list(list_models({"CXR_RUNS": "nowhere"}, tmp_path)) == [BUNDLED]
+    for number_ in range(MAX_RUNS + 5):
+        (tmp_path / "many" / str(number_)).mkdir(parents=True)
+        (tmp_path / "many" / str(number_) / "best.safetensors").touch()
+    models = list_models({"CXR_RUNS": str(tmp_path / "many")}, tmp_path / "other")
+    assert len(models) == MAX_RUNS + 1
+
+
+# --- the address
+
+
+def test_an_address_is_followed_only_if_the_visitor_asks_for_it() -> None:
+    old, new, third = {"sample": "COVID-0"}, {"sample": "COVID-1"}, {"file": "A/b.png"}
+    written = _Written(now=new, before=old, since=time.monotonic())
+    assert not written.is_news(new)
+    assert not written.is_news(old)  # a click on its way while the address changed
+    assert written.is_news(third)
+    long_ago = _Written(now=new, before=old, since=time.monotonic() - 60)
+    assert long_ago.is_news(old)  # the Back button
+
+
+def test_a_page_that_needs_a_radiograph_is_told_when_there_is_none() -> None:
+    with pytest.raises(LookupError, match="no radiograph on the page"):
+        session.current()

@@ -1,4 +1,8 @@
-"""How to look: class, layer, method, colours and scale."""
+"""What to look at: class, layer, method and scale. How it is painted is the browser's business.
+
+Class, layer and method are in the address (`?class=…&layer=…&method=…`), so that a link opens the
+same view; what an address names and this page does not have is ignored.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +14,25 @@ from cxr_gradcam.cam import METHODS
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
 from cxr_gradcam.explainer import Scale
-from cxr_gradcam.render import COLORMAPS
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys
-from cxr_gradcam.ui.text import class_label, layer_label, layer_words, plain
+from cxr_gradcam.ui.text import class_label, layer_cells, layer_name, layer_words, plain
 
 PREDICTED = ""  # the choice "whatever is predicted"; no class has an empty name
-_STRIDES = dict(zip(MAIN_LAYERS, (4, 8, 16, 32, 32), strict=True))
 
 
 @dataclass(frozen=True)
 class Look:
-    """What to explain and how to paint it.
+    """What to explain.
 
     Attributes:
         layer: one of `MAIN_LAYERS`.
         method: key of `cam.METHODS`.
-        colormap, opacity, threshold: as in `render.overlay`.
         scale: as in `Explanation.heatmap`.
     """
 
     layer: str
     method: str
-    colormap: str
-    opacity: float
-    threshold: float
     scale: Scale
 
 
@@ -44,15 +42,16 @@ def choose_class(classifier: Classifier, predicted: str) -> str:
     The first choice follows the prediction, so it goes on being right with the next radiograph.
     """
     options = [PREDICTED, *classifier.class_names]
-    st.session_state.setdefault(Keys.CLASS, PREDICTED)
-    if st.session_state[Keys.CLASS] not in options:  # another checkpoint has other classes
-        st.session_state[Keys.CLASS] = PREDICTED
+    if st.session_state.get(Keys.CLASS, PREDICTED) not in options:
+        st.session_state[Keys.CLASS] = PREDICTED  # another checkpoint has other classes
     chosen = st.pills(
         "Why this class?",
         options,
+        default=PREDICTED,
         required=True,
         format_func=lambda name: plain(class_label(name)) if name else "Predicted",
         key=Keys.CLASS,
+        bind="query-params",
         persist_state="session",
     )
     return chosen or predicted
@@ -64,15 +63,6 @@ def choose_look(classifier: Classifier) -> Look:
         layer = _choose_layer(classifier)
     with st.container(gap="xxsmall"):
         method = _choose_method()
-    colormap = st.selectbox(
-        "Colours", COLORMAPS, format_func=str.capitalize, key=Keys.COLORMAP, persist_state="session"
-    )
-    opacity = st.slider(
-        "Opacity", 0, 100, 45, 5, format="%d%%", key=Keys.OPACITY, persist_state="session"
-    )
-    threshold = st.slider(
-        "Hide heat below", 0, 100, 0, 5, format="%d%%", key=Keys.THRESHOLD, persist_state="session"
-    )
     each = st.toggle(
         "Each class on its own scale",
         key=Keys.EACH_SCALE,
@@ -81,7 +71,7 @@ def choose_look(classifier: Classifier) -> Look:
         persist_state="session",
     )
     scale: Scale = "each" if each else "shared"
-    return Look(layer, method, colormap, opacity / 100, threshold / 100, scale)
+    return Look(layer, method, scale)
 
 
 def _choose_layer(classifier: Classifier) -> str:
@@ -89,11 +79,13 @@ def _choose_layer(classifier: Classifier) -> str:
         "Layer",
         MAIN_LAYERS,
         index=MAIN_LAYERS.index(LAST_LAYER),
-        format_func=lambda layer: layer_label(layer, classifier.input_size // _STRIDES[layer]),
+        format_func=layer_name,  # what stands in the address must not depend on the model
         key=Keys.LAYER,
+        bind="query-params",
         persist_state="session",
     )
-    note(layer_words(layer))
+    cells = layer_cells(layer, classifier.input_size)
+    note(f"{cells} × {cells} cells. {layer_words(layer)}")
     return layer
 
 
@@ -103,6 +95,7 @@ def _choose_method() -> str:
         list(METHODS),
         format_func=lambda method: METHODS[method].label,
         key=Keys.METHOD,
+        bind="query-params",
         persist_state="session",
     )
     _method_note(method)

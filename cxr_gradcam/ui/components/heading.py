@@ -6,10 +6,13 @@ from html import escape
 
 import streamlit as st
 
-from cxr_gradcam.classifier import Classifier
+from cxr_gradcam.render import to_grey
 from cxr_gradcam.ui import session
+from cxr_gradcam.ui.components.picture import encode_png
 from cxr_gradcam.ui.session import Shown
 from cxr_gradcam.ui.text import class_label, plain
+
+THUMBNAIL_SIDE = 160  # pixels, twice what it is wide on the page
 
 
 def welcome() -> None:
@@ -23,40 +26,56 @@ def welcome() -> None:
 
 def heading(shown: Shown) -> None:
     """Name the radiograph that is shown."""
-    radiograph = shown.radiograph
-    size = f"{radiograph.width:,} × {radiograph.height:,} px"
-    if shown.origin == "phantom":
-        name = f"{class_label(shown.key)} phantom"
-        facts = f"synthetic, drawn by this program · {size}"
-    else:
-        name = radiograph.name
-        facts = f"{radiograph.format} · {size} · {_origin(shown)}"
     with st.container(key="heading", horizontal=True, vertical_alignment="center"):
-        _title(name, facts)
+        title(name(shown), _facts(shown))
         # The sidebar is shut on a phone: this is the way back to the other sources.
         st.button("Open another", key="open_another", on_click=session.clear)
-    for note in radiograph.notes:
+    for note in shown.radiograph.notes:
         st.caption(plain(note))
 
 
-def _origin(shown: Shown) -> str:
+def title(text: str, aside: str) -> None:
+    """Draw the title of a page with a line under it; plain text."""
+    st.html(
+        f'<div class="cxr-heading"><h1 title="{escape(text)}">{escape(text)}</h1>'
+        f"<p>{escape(aside)}</p></div>"
+    )
+
+
+def in_sidebar(shown: Shown) -> None:
+    """Show in small what is on every page."""
+    is_phantom = shown.origin == "phantom"
+    small = session.shrink(shown.radiograph, THUMBNAIL_SIDE)
+    with st.container(key="current", horizontal=True, vertical_alignment="center", gap="small"):
+        alt = f"Current radiograph: {name(shown)}"
+        st.image(encode_png(to_grey(small)), output_format="PNG", alt=alt)
+        st.html(
+            '<p class="cxr-note">Current radiograph</p>'
+            f'<p class="cxr-name" title="{escape(name(shown))}">{escape(name(shown))}</p>'
+            f'<p class="cxr-note">{escape("synthetic" if is_phantom else origin(shown))}</p>'
+        )
+
+
+def name(shown: Shown) -> str:
+    """Return what to call the radiograph; plain text, to be escaped."""
+    if shown.origin == "phantom":
+        label, _, seed = shown.key.rpartition("-")
+        return f"{class_label(label)} phantom {seed}"
+    return shown.radiograph.name
+
+
+def origin(shown: Shown) -> str:
+    """Return where the radiograph comes from; plain text, to be escaped."""
+    if shown.origin == "phantom":
+        return "synthetic, drawn by this program"
     if shown.origin == "upload":
         return "your file"
-    return f"dataset, {class_label(shown.key.partition('/')[0])}"
+    return f"dataset, {class_label(shown.label or '')}"
 
 
-def model_card(classifier: Classifier) -> None:
-    """Say which model is at work."""
-    side = classifier.input_size
-    facts = f"DenseNet-121 · {len(classifier.class_names)} classes · {side} px input"
-    digest = f"checkpoint {classifier.digest[:8]}"
-    st.html(
-        f'<p class="cxr-label">Model</p><p class="cxr-note">{escape(facts)}<br>{escape(digest)}</p>'
-    )
-
-
-def _title(name: str, facts: str) -> None:
-    st.html(
-        f'<div class="cxr-heading"><h1 title="{escape(name)}">{escape(name)}</h1>'
-        f"<p>{escape(facts)}</p></div>"
-    )
+def _facts(shown: Shown) -> str:
+    radiograph = shown.radiograph
+    size = f"{radiograph.width:,} × {radiograph.height:,} px"
+    if shown.origin == "phantom":
+        return f"{origin(shown)} · {size}"
+    return f"{radiograph.format} · {size} · {origin(shown)}"

@@ -1,7 +1,9 @@
 """Where the radiograph comes from: the visitor's files, the dataset folder, or a phantom.
 
 Choices are taken in callbacks, which run before the page is drawn, so the page below always shows
-one settled state. A file that cannot be read changes nothing but the list of problems.
+one settled state. Every widget is set to what is shown just before it is drawn: whatever else puts
+a radiograph on the page, the choices agree with it. A file that cannot be read changes nothing but
+the list of problems.
 """
 
 from __future__ import annotations
@@ -14,19 +16,22 @@ from typing import TYPE_CHECKING, cast
 import streamlit as st
 
 from cxr_gradcam.dataset import DatasetError
+from cxr_gradcam.phantom import CLASS_NAMES
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
-from cxr_gradcam.render import to_grey
 from cxr_gradcam.ui import session, shared
-from cxr_gradcam.ui.components.picture import encode_png
-from cxr_gradcam.ui.session import Keys
+from cxr_gradcam.ui.components.gallery import tile
+from cxr_gradcam.ui.session import Keys, Shown
 from cxr_gradcam.ui.text import class_label, plain
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 FORMATS = "PNG, JPEG, TIFF, BMP, WebP or DICOM"
 _READ = "_read"  # upload id -> _Read, for the files that lie in the uploader now
-_DATASET_PROBLEM = "_dataset_problem"
+_PROBLEM = "_problem"  # why the film asked for last is not on the page
+_OPENED = "_opened"  # the class of a film just opened, for the choice of class to follow
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def invite() -> None:
 
 
 def offer() -> None:
-    """Draw every source small, for the sidebar of a page with a radiograph."""
+    """Draw every source small, for the sidebar."""
     _uploader("Drop chest X-rays here", help_line="")
     _upload_chooser()
     _dataset_picker(side_by_side=False)
@@ -112,16 +117,24 @@ def _load_upload(file: UploadedFile) -> Radiograph:
 
 
 def _show_upload(file_id: str) -> None:
-    session.show(_load_upload(_uploads()[file_id]), "upload", file_id)
-    _mark(upload=file_id)
+    _show(Shown(_load_upload(_uploads()[file_id]), "upload", file_id))
 
 
-def problems() -> None:
-    """Say what is wrong with each file that could not be read, until it is taken out."""
+def problems(*, skip: bool = False) -> None:
+    """Say what is wrong with each file that could not be read, until it is taken out.
+
+    Args:
+        skip: draw nothing, for a page that says it elsewhere.
+    """
     sentences = [outcome.problem for outcome in _read_files().values()]
-    sentences.append(st.session_state.get(_DATASET_PROBLEM, ""))
-    for sentence in filter(None, sentences):
+    sentences.append(st.session_state.get(_PROBLEM, ""))
+    for sentence in filter(None, [] if skip else sentences):
         st.error(plain(sentence), icon=":material/error:")
+
+
+def remember_problem(sentence: str) -> None:
+    """Say a sentence on the page until another radiograph is on it."""
+    st.session_state[_PROBLEM] = sentence
 
 
 def _upload_chooser() -> None:
@@ -131,6 +144,7 @@ def _upload_chooser() -> None:
     if not names or (len(names) == 1 and is_shown):
         return
     order = {key: number for number, key in enumerate(names, start=1)}
+    st.session_state[Keys.UPLOAD] = current.key if current and is_shown else None
     st.selectbox(
         f"Your {len(names)} radiographs" if len(names) > 1 else "Your radiograph",
         list(names),
@@ -162,6 +176,9 @@ def _dataset_picker(*, side_by_side: bool) -> None:
         return
     st.html('<p class="cxr-label">From the dataset</p>')
     left, right = st.columns([1, 2]) if side_by_side else (st.container(), st.container())
+    opened = st.session_state.pop(_OPENED, None)
+    if opened in dataset.classes:
+        st.session_state[Keys.DATASET_CLASS] = opened
     name = left.selectbox(
         "Class of the dataset",
         dataset.classes,
@@ -170,6 +187,7 @@ def _dataset_picker(*, side_by_side: bool) -> None:
         label_visibility="collapsed",
     )
     files = dataset.by_label[name]
+    st.session_state[Keys.DATASET_FILE] = _shown_file(name, files)
     right.selectbox(
         "File of the dataset",
         list(files),
@@ -181,81 +199,125 @@ def _dataset_picker(*, side_by_side: bool) -> None:
     )
 
 
+def _shown_file(name: str, files: Mapping[str, Path]) -> str | None:
+    """Return the short name of the film on the page, if it is one of this class."""
+    current = session.shown()
+    if current is None or current.origin != "dataset":
+        return None
+    label, _, short_name = current.key.partition("/")
+    return short_name if label == name and short_name in files else None
+
+
 def _choose_file() -> None:
-    """Show a file of the dataset. What comes from the browser is only looked up, never opened."""
     name, label = st.session_state.get(Keys.DATASET_CLASS), st.session_state.get(Keys.DATASET_FILE)
+    if name is not None and label is not None:
+        open_film(str(name), str(label))
+
+
+def open_film(label: str, short_name: str) -> bool:
+    """Put a film of the dataset on the page, or remember the sentence that says why not.
+
+    Args:
+        label: its class.
+        short_name: its name in `Dataset.by_label`. Both are only looked up, never used as a path.
+
+    Returns:
+        Whether it is on the page now.
+    """
     try:
         dataset = shared.dataset()
-        path = dataset.by_label.get(str(name), {}).get(str(label)) if dataset else None
+        if dataset is None:
+            raise DatasetError(
+                f"{label}/{short_name} cannot be shown, as this server has no dataset folder: "
+                "choose another radiograph."
+            )
+        path = dataset.by_label.get(label, {}).get(short_name)
         if path is None:
-            return
+            raise DatasetError(
+                f"There is no {label}/{short_name} in the dataset: check the link, or choose "
+                "another radiograph."
+            )
         radiograph = load_radiograph(path)
     except (DatasetError, RadiographError) as error:
-        st.session_state[_DATASET_PROBLEM] = str(error)
-        return
-    session.show(radiograph, "dataset", f"{name}/{label}")
-    _mark(dataset_file=label)
+        remember_problem(str(error))
+        return False
+    st.session_state[_OPENED] = label
+    _show(Shown(radiograph, "dataset", f"{label}/{short_name}", label=label))
+    return True
 
 
-# --- samples
+# --- phantoms
 
 
 def _gallery() -> None:
     st.html(
         '<p class="cxr-label">Or try a phantom</p>'
-        '<p class="cxr-note">Synthetic radiographs that this program draws, one for each class. '
-        "Nobody’s picture.</p>"
+        '<p class="cxr-note">Synthetic radiographs that this program draws, with lesions planted '
+        "where it knows them. Nobody’s picture.</p>"
     )
-    samples = shared.samples()
-    with st.container(key="gallery", horizontal=True, gap="small"):
-        for label, radiograph in samples.items():
-            with st.container(gap="xsmall"):
-                st.image(
-                    encode_png(to_grey(radiograph)),
-                    width="stretch",
-                    output_format="PNG",
-                    alt=f"Phantom drawn as {class_label(label)}",
-                )
-                st.button(
-                    plain(class_label(label)),
-                    key=f"sample_{label}",
-                    width="stretch",
-                    on_click=_show_sample,
-                    args=(label,),
-                )
+    thumbnails = shared.sample_thumbnails()
+    with st.container(key="gallery", horizontal=True, gap="medium"):
+        for label in CLASS_NAMES:
+            with st.container(key=f"row_{label}", horizontal=True, gap="xsmall"):
+                for key, (drawn_as, seed) in shared.sample_keys().items():
+                    if drawn_as == label:
+                        name = f"{class_label(label)} {seed}"
+                        alt = f"Phantom drawn as {class_label(label)}, number {seed}"
+                        tile(thumbnails[key], name, alt, f"sample_{key}", _take_sample, key)
 
 
 def _sample_chooser() -> None:
-    st.html('<p class="cxr-label">Phantoms</p>')
-    st.pills(
+    current = session.shown()
+    keys = shared.sample_keys()
+    is_shown = current is not None and current.key in keys
+    st.session_state[Keys.SAMPLE] = current.key if current and is_shown else None
+    st.selectbox(
         "Phantoms",
-        list(shared.samples()),
-        format_func=lambda label: plain(class_label(label)),
+        list(keys),
+        index=None,
+        format_func=lambda key: f"{class_label(keys[key][0])} {keys[key][1]}",
+        placeholder=f"Choose one of {len(keys)}",
         key=Keys.SAMPLE,
         on_change=_choose_sample,
-        label_visibility="collapsed",
     )
 
 
 def _choose_sample() -> None:
-    current = session.shown()
-    label = st.session_state.get(Keys.SAMPLE)
-    if label is not None:
-        _show_sample(label)
-    elif current is not None and current.origin == "phantom":
-        st.session_state[Keys.SAMPLE] = current.key  # a second click takes nothing away
+    key = st.session_state.get(Keys.SAMPLE)
+    if key is not None:
+        _take_sample(key)
 
 
-def _show_sample(label: str) -> None:
-    session.show(shared.samples()[label], "phantom", label)
-    _mark(sample=label)
+def _take_sample(key: str) -> None:
+    open_sample(key)
 
 
-def _mark(
-    upload: str | None = None, dataset_file: str | None = None, sample: str | None = None
-) -> None:
-    """Let only the source that is shown look chosen, so that the others can be chosen anew."""
-    st.session_state.pop(_DATASET_PROBLEM, None)
-    st.session_state[Keys.UPLOAD] = upload
-    st.session_state[Keys.DATASET_FILE] = dataset_file
-    st.session_state[Keys.SAMPLE] = sample
+def open_sample(key: str) -> bool:
+    """Put a phantom on the page, or remember the sentence that says why not.
+
+    Args:
+        key: one of `shared.sample_keys`.
+
+    Returns:
+        Whether it is on the page now.
+    """
+    if key not in shared.sample_keys():
+        remember_problem(f"There is no phantom {key}: check the link, or choose one of the list.")
+        return False
+    phantom = shared.sample(key)
+    _show(
+        Shown(
+            phantom.radiograph,
+            "phantom",
+            key,
+            label=phantom.label,
+            lesion=phantom.lesion_mask,
+            lungs=phantom.lung_mask,
+        )
+    )
+    return True
+
+
+def _show(chosen: Shown) -> None:
+    st.session_state.pop(_PROBLEM, None)
+    session.show(chosen)

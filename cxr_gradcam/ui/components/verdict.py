@@ -9,6 +9,7 @@ import streamlit as st
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.explainer import Explanation
 from cxr_gradcam.render import DISCLAIMER
+from cxr_gradcam.ui.components.model_figures import calibration_error
 from cxr_gradcam.ui.text import class_label
 
 
@@ -23,7 +24,6 @@ def verdict(explanation: Explanation, classifier: Classifier) -> None:
     rows = "".join(
         _row(name, share, name == predicted) for name, share in explanation.probabilities.items()
     )
-    calibrated = "calibrated" if classifier.temperature != 1 else "not calibrated"
     st.html(
         '<section class="cxr-verdict" aria-label="What the classifier says">'
         '<div class="cxr-said"><p class="cxr-label">Predicted class</p>'
@@ -31,9 +31,19 @@ def verdict(explanation: Explanation, classifier: Classifier) -> None:
         f"<span>{explanation.probabilities[predicted]:.1%}</span></p></div>"
         f'<div class="cxr-rows">{rows}</div></section>'
         f'<p class="cxr-note"><b>{escape(DISCLAIMER)}</b> '
-        f"Probabilities of a research model, {calibrated}: it always answers with one of its "
-        f"{len(explanation.probabilities)} classes, whatever the picture shows.</p>"
+        f"Probabilities of a research model, {calibration_note(classifier)}: it always answers "
+        f"with one of its {len(explanation.probabilities)} classes, whatever the picture shows.</p>"
     )
+
+
+def calibration_note(classifier: Classifier) -> str:
+    """Say in a few words what the probabilities are worth; plain text."""
+    if classifier.temperature == 1:
+        return "not calibrated"
+    error = calibration_error(classifier.metrics)
+    if error is None:
+        return "calibrated"
+    return f"calibrated (off by {100 * error:.1f} points on average where it was tested)"
 
 
 def strangeness(familiarity: float) -> str:

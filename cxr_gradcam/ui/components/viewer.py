@@ -1,91 +1,162 @@
-"""The radiograph beside its overlay, and every class side by side."""
+"""The viewer: linked pictures that the browser paints, with no word to the server.
+
+The server says what is to be seen (film, CAM, scale); opacity, colours, window and zoom live in the
+browser, the same for all viewers of the page. `frontend/` holds the program.
+"""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
 import numpy as np
 import streamlit as st
 
 from cxr_gradcam.cam import METHODS
+from cxr_gradcam.densenet import LAST_LAYER
 from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.preprocess import Letterbox
 from cxr_gradcam.radiograph import Radiograph
-from cxr_gradcam.render import NO_EVIDENCE, overlay, to_grey
-from cxr_gradcam.ui import session
-from cxr_gradcam.ui.components.controls import Look
-from cxr_gradcam.ui.components.picture import colour_bar, note, picture, section
-from cxr_gradcam.ui.session import DISPLAY_SIDE, PANEL_SIDE, Explained
-from cxr_gradcam.ui.text import class_label, layer_name, number, per_cell, plain, signed
+from cxr_gradcam.render import NO_EVIDENCE
+from cxr_gradcam.ui.components.film import send_film
+from cxr_gradcam.ui.frontend import LOADER
+from cxr_gradcam.ui.text import class_label, layer_name, per_cell
 
 ZERO_MAP = f"{NO_EVIDENCE} for this class at this layer"
+_OUTLINE_ERROR = 0.5  # pixels by which a lesion's outline may be simplified
+
+_VIEWER = st.components.v2.component("cxr_gradcam.viewer", js=LOADER)
 
 
-def side_by_side(radiograph: Radiograph, explained: Explained, class_name: str, look: Look) -> None:
-    """Draw the radiograph, its overlay, and what the colours mean."""
-    film = session.shrink(radiograph, DISPLAY_SIDE)
-    painted = _painted(film, explained, class_name, look)
-    subject = _subject(class_name, look)
-    with st.container(key="panes", horizontal=True, gap="small"):
-        with st.container(gap="xsmall", key="pane_radiograph"):
-            picture(to_grey(film), "Radiograph", "The radiograph without colours")
-            note(_score_sentence(explained.explanation, class_name))
-        with st.container(gap="xsmall", key="pane_overlay"):
-            picture(painted, subject, f"The radiograph with the heatmap of {subject}")
-            if explained.peaks[class_name] > 0:
-                _colour_bar(explained, class_name, look, _scale_note(look))
-            else:
-                st.info(f"{plain(class_label(class_name))}: {ZERO_MAP}. Nothing is painted.")
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One picture of the viewer.
+
+    Attributes:
+        film: the radiograph, at full resolution.
+        title: plain text above the picture.
+        subtitle: plain text at the end of the title's line, softer.
+        explanation: whose CAM is painted; None for the radiograph alone.
+        class_name: one of its classes.
+        layer: one of its layers.
+        top: what heat 1.0 stands for, in the explanation's unit; 0: no positive evidence, nothing
+            is painted.
+        scale_note: what the scale belongs to, said beside the colour bar; plain text.
+        lesion: bool (H, W), outlined on demand.
+    """
+
+    film: Radiograph
+    title: str
+    subtitle: str = ""
+    explanation: Explanation | None = None
+    class_name: str = ""
+    layer: str = ""
+    top: float = 0.0
+    scale_note: str = ""
+    lesion: np.ndarray | None = None
 
 
-def every_class(radiograph: Radiograph, explained: Explained, look: Look) -> None:
-    """Draw the overlays of all classes, on the chosen scale."""
-    how = "each on its own scale" if look.scale == "each" else "on one shared scale"
-    section("All classes", f"{how} · {METHODS[look.method].label} · {layer_name(look.layer)}")
-    film = session.shrink(radiograph, PANEL_SIDE)
-    probabilities = explained.explanation.probabilities
-    with st.container(key="classes", horizontal=True, gap="small"):
-        for name, peak in explained.peaks.items():
-            with st.container(gap="xsmall"):
-                painted = _painted(film, explained, name, look)
-                alt = f"The radiograph with the heatmap of {class_label(name)}"
-                picture(painted, class_label(name), alt, f"{probabilities[name]:.1%}")
-                if peak <= 0:
-                    note(NO_EVIDENCE.capitalize())
-                elif look.scale == "each":
-                    _colour_bar(explained, name, look, "its own scale")
-                else:
-                    note(f"Peak {number(peak)} {per_cell(explained.explanation)}")
+def viewer(
+    panels: Sequence[Panel],
+    *,
+    key: str,
+    columns: int | None = None,
+    tall: bool = True,
+    tools: bool = True,
+) -> None:
+    """Draw linked panels. All viewers of a page move and change together.
+
+    Args:
+        panels: what to show, in reading order.
+        key: unique on the page.
+        columns: how many panels in a row where there is room; as many as fit by default.
+        tall: whether a picture may take most of the window's height.
+        tools: whether to draw the toolbar; one is enough for a page, as all viewers obey it.
+    """
+    with st.container(gap=None):
+        for film in {panel.film.digest: panel.film for panel in panels}.values():
+            send_film(film)
+        data = {
+            "panels": [describe(panel) for panel in panels],
+            "columns": columns,
+            "tall": tall,
+            "tools": tools,
+        }
+        _VIEWER(key=key, data=data)
 
 
-def _painted(film: Radiograph, explained: Explained, class_name: str, look: Look) -> np.ndarray:
-    heatmap = explained.on_grid(film).heatmap(class_name, look.layer, look.scale)
-    return overlay(film, heatmap, look.colormap, look.opacity, look.threshold)
+def describe(panel: Panel) -> dict[str, Any]:
+    """Return what the browser needs to paint a panel, fit for JSON; the film is only named."""
+    return {
+        "film": panel.film.digest,
+        "height": panel.film.height,
+        "width": panel.film.width,
+        "title": panel.title,
+        "subtitle": panel.subtitle,
+        "alt": alternative_text(panel),
+        "lesion": [] if panel.lesion is None else outlines(panel.lesion),
+        "map": None if panel.explanation is None else _describe_map(panel, panel.explanation),
+    }
 
 
-def _colour_bar(explained: Explained, class_name: str, look: Look, belongs_to: str) -> None:
-    top = explained.top(class_name, look.scale)
-    colour_bar(look.colormap, top, per_cell(explained.explanation), look.threshold, belongs_to)
+def alternative_text(panel: Panel) -> str:
+    """Return what a panel shows, for those who cannot see it."""
+    if panel.explanation is None:
+        return "Radiograph without colours"
+    method = METHODS[panel.explanation.method]
+    whose = "" if method.needs == "activation" else f"{class_label(panel.class_name)}, "
+    where = f"{whose}{method.label}, {layer_name(panel.layer)}"
+    if panel.top > 0:
+        return f"Radiograph with the heatmap of {where}"
+    return f"Radiograph without colours: {NO_EVIDENCE} for {where}"
 
 
-def _score_sentence(explanation: Explanation, class_name: str) -> str:
-    """Say what the last layer's cells add to the class's score, and what they take away."""
-    evidence = explanation.evidence(class_name)
-    gain, loss = float(evidence.clip(min=0).sum()), float(evidence.clip(max=0).sum())
-    return (
-        f"Evidence in logit units, over the whole last layer: {signed(gain)} for "
-        f"{class_label(class_name)}, {signed(loss)} against, "
-        f"bias {signed(explanation.biases[class_name])}. "
-        f"Together: score {signed(explanation.logits[class_name])}."
-    )
+def outlines(mask: np.ndarray) -> list[list[int]]:
+    """Return the outlines of a mask, bool (H, W): each [x, y, x, y, ...], by pixel numbers."""
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    simple = [cv2.approxPolyDP(line, _OUTLINE_ERROR, True) for line in found]
+    return [[int(number) for number in line.ravel()] for line in simple]
 
 
-def _subject(class_name: str, look: Look) -> str:
-    method = METHODS[look.method]
-    whose = "" if method.needs == "activation" else f"{class_label(class_name)} · "
-    return f"{whose}{method.label} · {layer_name(look.layer)}"
+def _describe_map(panel: Panel, explanation: Explanation) -> dict[str, Any]:
+    box = explanation.letterbox
+    return {
+        "cam": _grid(explanation.cam(panel.class_name, panel.layer)),
+        "evidence": _evidence(panel, explanation),
+        "top": panel.top,
+        "peak": explanation.peak(panel.class_name, panel.layer),
+        "unit": per_cell(explanation),
+        "note": panel.scale_note,
+        "nothing": f"{ZERO_MAP[0].upper()}{ZERO_MAP[1:]}.",
+        "square": _square(box),
+    }
 
 
-def _scale_note(look: Look) -> str:
-    if METHODS[look.method].needs == "activation":
-        return "scaled by its own maximum"
-    if look.scale == "each":
-        return "scaled by this class’s own maximum"
-    return "shared scale: the maximum over all classes"
+def _evidence(panel: Panel, explanation: Explanation) -> dict[str, Any] | None:
+    """Return what the cells of the last layer add to the score, where the map is about that."""
+    if panel.layer != LAST_LAYER or METHODS[explanation.method].needs == "activation":
+        return None
+    evidence = explanation.evidence(panel.class_name)
+    if explanation.contrast is not None:
+        evidence = evidence - explanation.evidence(explanation.contrast)
+    return _grid(evidence)
+
+
+def _square(box: Letterbox) -> dict[str, int]:
+    """Return where the film lies in the model input."""
+    return {
+        "size": box.size,
+        "top": box.top,
+        "left": box.left,
+        "height": box.content_height,
+        "width": box.content_width,
+    }
+
+
+def _grid(values: np.ndarray) -> dict[str, Any]:
+    """Return a small map with its shape, float32 in base64."""
+    data = base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+    return {"height": values.shape[0], "width": values.shape[1], "data": data}

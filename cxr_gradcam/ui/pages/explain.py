@@ -5,61 +5,73 @@ from __future__ import annotations
 import streamlit as st
 
 from cxr_gradcam.cam import METHODS
-from cxr_gradcam.checkpoint import CheckpointError
 from cxr_gradcam.densenet import LAST_LAYER
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.radiograph import Radiograph
-from cxr_gradcam.render import DISCLAIMER
 from cxr_gradcam.ui import session, shared
-from cxr_gradcam.ui.components import source
+from cxr_gradcam.ui.components import localisation
+from cxr_gradcam.ui.components.compare_panels import Film, class_panels
 from cxr_gradcam.ui.components.controls import Look, choose_class, choose_look
 from cxr_gradcam.ui.components.downloads import downloads
-from cxr_gradcam.ui.components.heading import heading, model_card, welcome
+from cxr_gradcam.ui.components.heading import heading, name
+from cxr_gradcam.ui.components.picture import note, section
 from cxr_gradcam.ui.components.verdict import verdict
-from cxr_gradcam.ui.components.viewer import every_class, side_by_side
-from cxr_gradcam.ui.session import Explained
-from cxr_gradcam.ui.text import plain
+from cxr_gradcam.ui.components.viewer import Panel, viewer
+from cxr_gradcam.ui.session import Explained, Shown
+from cxr_gradcam.ui.text import layer_name, map_title, scale_words, score_sentence
 
 
 def show() -> None:
-    """Draw the page."""
-    try:
-        explainer = shared.explainer()
-    except CheckpointError as error:
-        st.error(plain(str(error)), icon=":material/error:")
-        return
-    current = session.shown()
-    if current is None:
-        with st.container(key="welcome"):
-            welcome()
-            source.invite()
-            st.caption(DISCLAIMER)
-        return
-    with st.sidebar:
-        source.offer()
-        model_card(explainer.classifier)
-    source.problems()
+    """Draw the page; a radiograph and a model are there."""
+    current, explainer = session.current(), shared.explainer()
     heading(current)
-    _workbench(explainer, current.radiograph)
-
-
-def _workbench(explainer: Explainer, radiograph: Radiograph) -> None:
     # The verdict needs no gradient, so it never waits for the layer or the method chosen below.
-    said = session.explain(explainer, radiograph, LAST_LAYER, "gradcam").explanation
+    said = session.explain(explainer, current.radiograph, LAST_LAYER, "gradcam").explanation
     verdict(said, explainer.classifier)
     with st.container(key="workbench", horizontal=True, gap="medium"):
         stage = st.container(key="stage", gap="small")
         with st.container(key="inspector", gap="small"):
             look = choose_look(explainer.classifier)
+            wants_lesion = localisation.wants_lesion(current)
             buttons = st.container()
     with stage:
         class_name = choose_class(explainer.classifier, said.predicted)
-        explained = _explain(explainer, radiograph, look)
-        side_by_side(radiograph, explained, class_name, look)
+        explained = _explain(explainer, current.radiograph, look)
+        _pictures(current, explained, class_name, look, wants_lesion)
     with buttons:
-        downloads(radiograph, explained.explanation, class_name, look)
+        downloads(current.radiograph, explained.explanation, class_name, look)
     if METHODS[look.method].needs != "activation":
-        every_class(radiograph, explained, look)
+        _every_class(current, explained, look, wants_lesion)
+
+
+def _pictures(
+    current: Shown, explained: Explained, class_name: str, look: Look, wants_lesion: bool
+) -> None:
+    """Draw the radiograph beside the heatmap, and what stands in words under them."""
+    film, lesion = current.radiograph, current.lesion if wants_lesion else None
+    painted = Panel(
+        film=film,
+        title=map_title(class_name, look.method, look.layer),
+        explanation=explained.explanation,
+        class_name=class_name,
+        layer=look.layer,
+        top=explained.top(class_name, look.scale),
+        scale_note=scale_words(look.method, look.scale),
+        lesion=lesion,
+    )
+    viewer([Panel(film=film, title="Radiograph", lesion=lesion), painted], key="explain", columns=2)
+    if wants_lesion:
+        localisation.findings(current, explained.explanation, class_name, look.layer)
+    note(score_sentence(explained.explanation, class_name))
+
+
+def _every_class(current: Shown, explained: Explained, look: Look, wants_lesion: bool) -> None:
+    """Draw the heatmaps of all classes side by side, on the chosen scale."""
+    how = "each on its own scale" if look.scale == "each" else "on one shared scale"
+    section("All classes", f"{how} · {METHODS[look.method].label} · {layer_name(look.layer)}")
+    film = Film(current.radiograph, name(current), current.lesion if wants_lesion else None)
+    panels = class_panels(film, explained.explanation, look.layer, look.scale)
+    viewer(panels, key="classes", tall=False, tools=False)
 
 
 def _explain(explainer: Explainer, radiograph: Radiograph, look: Look) -> Explained:

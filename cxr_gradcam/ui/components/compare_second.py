@@ -1,0 +1,123 @@
+"""The second radiograph: a phantom, a film of the dataset, or a file of the visitor's."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Final
+
+import streamlit as st
+
+from cxr_gradcam.dataset import Dataset, DatasetError
+from cxr_gradcam.radiograph import RadiographError, load_radiograph
+from cxr_gradcam.ui import session, shared
+from cxr_gradcam.ui.components.source import FORMATS
+from cxr_gradcam.ui.session import Shown
+from cxr_gradcam.ui.text import class_label, plain
+
+PHANTOM = "Phantom"
+DATASET = "Dataset"
+FILE = "Your file"
+
+
+class Keys:
+    """Keys of the widgets, which are their names in the address, but for the upload's."""
+
+    ORIGIN: Final = "second_from"
+    SAMPLE: Final = "second_sample"
+    DATASET_CLASS: Final = "second_class"
+    DATASET_FILE: Final = "second_file"
+    UPLOAD: Final = "second_upload"
+
+
+def choose_second(first: Shown) -> Shown | None:
+    """Draw the choice of the second radiograph and return it, once there is one.
+
+    What cannot be read is said in one sentence.
+    """
+    try:
+        dataset = shared.dataset()
+    except DatasetError:
+        dataset = None  # the sidebar says why
+    origin = _choose_origin(dataset)
+    try:
+        if origin == PHANTOM:
+            return _choose_phantom(first)
+        if origin == DATASET and dataset is not None:
+            return _choose_film(dataset)
+        return _take_file()
+    except RadiographError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return None
+
+
+def _choose_origin(dataset: Dataset | None) -> str:
+    options = [PHANTOM, *([DATASET] if dataset is not None else []), FILE]
+    if st.session_state.get(Keys.ORIGIN, PHANTOM) not in options:
+        st.session_state[Keys.ORIGIN] = PHANTOM
+    return st.segmented_control(
+        "Second radiograph",
+        options,
+        default=PHANTOM,
+        required=True,
+        key=Keys.ORIGIN,
+        bind="query-params",
+        persist_state="session",
+    )
+
+
+def _choose_phantom(first: Shown) -> Shown:
+    keys = shared.sample_keys()
+    others = [key for key in keys if (first.origin, first.key) != ("phantom", key)]
+    normal = next(number for number, key in enumerate(others) if keys[key][0] == "Normal")
+    if st.session_state.get(Keys.SAMPLE, others[0]) not in others:
+        del st.session_state[Keys.SAMPLE]
+    key = st.selectbox(
+        "Phantom",
+        others,
+        index=normal,
+        format_func=lambda key: f"{class_label(keys[key][0])} {keys[key][1]}",
+        key=Keys.SAMPLE,
+        bind="query-params",
+        persist_state="session",
+    )
+    drawn = shared.sample(key)
+    return Shown(drawn.radiograph, "phantom", key, drawn.label, drawn.lesion_mask, drawn.lung_mask)
+
+
+def _choose_film(dataset: Dataset) -> Shown | None:
+    """Return a film of the dataset. What the browser sends is looked up, never used as a path."""
+    label = st.selectbox(
+        "Class in the dataset",
+        dataset.classes,
+        format_func=class_label,
+        key=Keys.DATASET_CLASS,
+        bind="query-params",
+        persist_state="session",
+    )
+    files = dataset.by_label[label]
+    if st.session_state.get(Keys.DATASET_FILE) not in (None, *files):
+        st.session_state[Keys.DATASET_FILE] = None
+    name = st.selectbox(
+        "File",
+        list(files),
+        index=None,
+        placeholder=f"Choose one of {len(files):,}",
+        key=Keys.DATASET_FILE,
+        bind="query-params",
+        persist_state="session",
+    )
+    if name is None:
+        return None
+    path = files[name]
+    radiograph = session.radiographs().get(str(path), lambda: load_radiograph(path))
+    return Shown(radiograph, "dataset", f"{label}/{name}", label)
+
+
+def _take_file() -> Shown | None:
+    file = st.file_uploader(FORMATS, key=Keys.UPLOAD)
+    if file is None:
+        return None
+    radiograph = session.radiographs().get(
+        file.file_id, lambda: load_radiograph(BytesIO(file.getbuffer()), name=file.name)
+    )
+    return Shown(radiograph, "upload", file.file_id)

@@ -1,0 +1,52 @@
+"""The head of the dataset page, and what stands there without a dataset."""
+
+from __future__ import annotations
+
+from html import escape
+
+import streamlit as st
+
+from cxr_gradcam.survey.phantoms import COUNT
+from cxr_gradcam.ui.components.dataset_confusion import films
+from cxr_gradcam.ui.components.dataset_state import Open, draw_phantoms, printable, take_problem
+from cxr_gradcam.ui.components.picture import note
+from cxr_gradcam.ui.text import class_label, plain
+
+
+def heading(opened: Open) -> None:
+    """Name the folder and say what is in it."""
+    folder = opened.folder
+    counts = dict.fromkeys(folder.labels, 0)
+    for film in folder.films:
+        counts[film.label] += 1
+    listed = " · ".join(
+        f"{class_label(printable(label))} {count:,}" for label, count in counts.items()
+    )
+    name = "Phantoms" if opened.phantoms else printable(folder.root.resolve().name)
+    words = "synthetic radiographs that this program drew; to browse your own, set CXR_DATA"
+    facts = f"{films(len(folder.films))} · {listed}" + (f" · {words}" if opened.phantoms else "")
+    st.html(f'<div class="cxr-heading"><h1>{escape(name)}</h1><p>{escape(facts)}</p></div>')
+    problem = take_problem()
+    if problem:
+        st.error(plain(problem), icon=":material/error:")
+
+
+def invite() -> None:
+    """Say how to set a dataset up, and offer phantoms in its place."""
+    st.html(
+        '<div class="cxr-hero"><h1>A whole folder at once</h1><p>Browse a dataset, evaluate the '
+        "model on it in the background, open its errors, and see where it looks on average. No "
+        "dataset is set up on this server: start it with the variable <code>CXR_DATA</code> "
+        "naming a folder that holds one folder of films for each class, such as "
+        "<code>COVID/images/*.png</code>.</p></div>"
+    )
+    if st.button(
+        f"Draw {COUNT} phantoms", key="dataset_draw", type="primary", icon=":material/draw:"
+    ):
+        with st.spinner("Drawing phantoms …"):
+            problem = draw_phantoms()
+        if problem:
+            st.error(plain(problem), icon=":material/error:")
+        else:
+            st.rerun()
+    note("Synthetic radiographs with planted lesions, kept in this server’s cache. Nobody’s films.")

@@ -1,0 +1,70 @@
+"""A radiograph on its way to the browser: once, without loss, and apart from all that changes."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Final, cast
+
+import numpy as np
+import streamlit as st
+from streamlit.errors import StreamlitDuplicateElementKey
+
+from cxr_gradcam.radiograph import Radiograph
+from cxr_gradcam.ui.cache import Cache
+from cxr_gradcam.ui.frontend import ENGINE
+
+MAX_KEPT_BYTES = 48 * 2**20  # of packed films in one session; others are packed again
+_KEPT: Final = "_packed_films"
+_ALMOST_EXACT = 1e-6  # far below half a grey level, far above what float32 rounds off
+
+# The film's component brings the viewer's whole program along: a message of this size is cached in
+# the browser, so neither is sent twice, and the messages that change stay small.
+_FILM = st.components.v2.component("cxr_gradcam.film", js=ENGINE)
+
+
+def send_film(radiograph: Radiograph) -> None:
+    """Hand a radiograph to the browser, once in a run of the page."""
+    if _KEPT not in st.session_state:
+        st.session_state[_KEPT] = Cache(MAX_KEPT_BYTES, len)
+    kept = cast("Cache[bytes]", st.session_state[_KEPT])
+    data = kept.get(radiograph.digest, lambda: pack(radiograph))
+    try:
+        _FILM(key=f"film_{radiograph.digest}", data=data)
+    except StreamlitDuplicateElementKey:
+        return  # another viewer of this page has sent it
+
+
+def pack(radiograph: Radiograph) -> bytes:
+    """Return a radiograph as the browser reads it.
+
+    Four bytes say how long the header is (little-endian), the header is JSON (digest, height,
+    width, depth: 1 or 2 bytes a pixel), and the rest is a zlib stream of planes of bytes (H, W),
+    the high bytes first. Every pixel is stored as its difference from the one to its left.
+
+    No image format is used because a browser gives pixels back only through a canvas, which has
+    8 bits and, in browsers that guard against fingerprinting, noise.
+    """
+    levels = _levels(radiograph.pixels)
+    steps = levels.copy()
+    steps[:, 1:] -= levels[:, :-1]
+    planes = [steps] if levels.dtype == np.uint8 else [steps >> 8, steps & 0xFF]
+    header = {
+        "digest": radiograph.digest,
+        "height": radiograph.height,
+        "width": radiograph.width,
+        "depth": levels.dtype.itemsize,
+    }
+    head = json.dumps(header).encode()
+    # Neighbours' differences leave nothing to match: Huffman coding alone is faster and smaller.
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_HUFFMAN_ONLY)
+    parts = [packer.compress(plane.astype(np.uint8).tobytes()) for plane in planes]
+    return b"".join([len(head).to_bytes(4, "little"), head, *parts, packer.flush()])
+
+
+def _levels(pixels: np.ndarray) -> np.ndarray:
+    """Return the pixels as uint8 where that is all they hold, else as uint16."""
+    coarse = np.rint(pixels * 255)
+    if np.abs(coarse / np.float32(255) - pixels).max() < _ALMOST_EXACT:
+        return np.asarray(coarse, np.uint8)
+    return np.asarray(np.rint(pixels * 65535), np.uint16)

@@ -1,0 +1,124 @@
+// From film and heat to colours, as `render.overlay` mixes them. Tables do the work that depends on
+// the settings alone, so a pixel costs two look-ups and, where it is painted, three products.
+
+const greyTable = { key: "", values: new Uint8Array(65536) };
+// For each heat: how much of the grey stays, then what comes on top of it in red, green and blue;
+// all times 65536.
+const heatTable = { key: "", values: new Int32Array(4 * 65536) };
+
+function greys() {
+  const { level, width } = windowing;
+  const key = `${level} ${width} ${settings.invert}`;
+  if (greyTable.key === key) return greyTable.values;
+  greyTable.key = key;
+  const low = level - width / 2;
+  for (let value = 0; value < 65536; value++) {
+    const grey = Math.round(255 * clamp((value / 65535 - low) / width, 0, 1));
+    greyTable.values[value] = settings.invert ? 255 - grey : grey;
+  }
+  return greyTable.values;
+}
+
+function colours() {
+  const { opacity, threshold, colormap } = settings;
+  const key = `${opacity} ${threshold} ${colormap}`;
+  if (heatTable.key === key) return heatTable.values;
+  heatTable.key = key;
+  const table = bytesOf(COLORMAP_TABLES[colormap]);
+  for (let value = 0; value < 65536; value++) {
+    const paint = clamp((value / 65535 - threshold) / ONSET, 0, 1) * opacity;
+    const colour = 3 * Math.round(value / 257);
+    heatTable.values[4 * value] = Math.round(65536 * (1 - paint));
+    for (let k = 0; k < 3; k++) {
+      heatTable.values[4 * value + 1 + k] = Math.round(65536 * paint * table[colour + k]);
+    }
+  }
+  return heatTable.values;
+}
+
+/** The part of the viewport that shows a rectangle, given in shares of the film. */
+function span(panel, at, area) {
+  const across = panel.width * at.scale;
+  const down = panel.height * at.scale;
+  return {
+    left: clamp(Math.ceil(at.left + area.left * across - 0.5), 0, at.width),
+    right: clamp(Math.ceil(at.left + area.right * across - 0.5), 0, at.width),
+    top: clamp(Math.ceil(at.top + area.top * down - 0.5), 0, at.height),
+    bottom: clamp(Math.ceil(at.top + area.bottom * down - 0.5), 0, at.height),
+  };
+}
+
+/** Fill `grey`, Uint16 (height x width), with the film; 0, as the padding, beside it. */
+function sampleFilm(grey, panel, film, at) {
+  const step = 1 / at.scale;
+  const number = clamp(Math.floor(Math.log2(step) + 1e-9), 0, film.levels.length - 1);
+  const level = film.levels[number];
+  const shrunk = 2 ** number;
+  const area = span(panel, at, WHOLE_FILM);
+  const xs = taps(area.left, area.right, at.left, at.scale * shrunk, level.width);
+  const ys = taps(area.top, area.bottom, at.top, at.scale * shrunk, level.height);
+  grey.fill(0);
+  for (let y = area.top; y < area.bottom; y++) {
+    const k = y - area.top;
+    const upper = level.pixels.subarray(ys.lower[k] * level.width);
+    const lower = level.pixels.subarray(ys.upper[k] * level.width);
+    const target = grey.subarray(y * at.width + area.left, y * at.width + area.right);
+    mixPixels(target, upper, lower, ys.share[k], xs);
+  }
+}
+
+/** Which two pixels of the film each pixel of one side of the viewport lies between. */
+function taps(from, to, corner, scale, side) {
+  const count = to - from;
+  const lower = new Int32Array(count);
+  const upper = new Int32Array(count);
+  const share = new Float32Array(count);
+  for (let i = 0; i < count; i++) {
+    const position = clamp((from + i + 0.5 - corner) / scale - 0.5, 0, side - 1);
+    lower[i] = Math.floor(position);
+    upper[i] = Math.min(lower[i] + 1, side - 1);
+    share[i] = position - lower[i];
+  }
+  return { lower, upper, share };
+}
+
+function mixPixels(target, upper, lower, down, { lower: left, upper: right, share }) {
+  if (down === 0) {
+    for (let x = 0; x < target.length; x++) {
+      const a = upper[left[x]];
+      target[x] = a + (upper[right[x]] - a) * share[x] + 0.5;
+    }
+    return;
+  }
+  for (let x = 0; x < target.length; x++) {
+    const i = left[x];
+    const j = right[x];
+    const a = upper[i] + (lower[i] - upper[i]) * down;
+    const b = upper[j] + (lower[j] - upper[j]) * down;
+    target[x] = a + (b - a) * share[x] + 0.5;
+  }
+}
+
+/** Mix grey and heat into `pixels`, Uint32 (height x width) as a canvas stores them. */
+function mix(pixels, grey, heat, at, area) {
+  const shade = greys();
+  const colour = heat ? colours() : null;
+  pixels.fill(0);
+  for (let y = area.top; y < area.bottom; y++) {
+    const end = y * at.width + area.right;
+    for (let i = y * at.width + area.left; i < end; i++) {
+      const value = shade[grey[i]];
+      const k = colour ? heat[i] << 2 : 0;
+      if (!colour || colour[k] === 65536) {
+        pixels[i] = 0xff000000 | (value * 0x10101);
+        continue;
+      }
+      const kept = colour[k] * value + 32768;
+      pixels[i] =
+        0xff000000 |
+        ((kept + colour[k + 3]) & 0xff0000) |
+        (((kept + colour[k + 2]) >> 8) & 0xff00) |
+        ((kept + colour[k + 1]) >> 16);
+    }
+  }
+}

@@ -1,0 +1,155 @@
+// A viewer: a toolbar and a grid of panels in one component of the page.
+
+const TALLEST = 704; // CSS pixels
+const TALL_SHARE = 0.66; // of the window's height
+const SMALL_HEIGHT = 432;
+const seen = new Set(); // digests of the films that the present zoom and window were made for
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(STYLE);
+const pattern = document.createElement("div");
+pattern.innerHTML = MARKUP;
+const copyOf = (name) => pattern.querySelector(`#${name}`).content.firstElementChild.cloneNode(true);
+
+const mounted = new WeakMap();
+
+/** Start a viewer in a component, or give it new panels; returns what to do when it goes. */
+function mountViewer(parent, data) {
+  let viewer = mounted.get(parent);
+  if (!viewer) {
+    viewer = new Viewer(parent);
+    mounted.set(parent, viewer);
+  }
+  viewers.add(viewer);
+  viewer.update(data);
+  return () => viewer.leave();
+}
+
+class Viewer {
+  constructor(parent) {
+    parent.adoptedStyleSheets = [sheet];
+    this.root = copyOf("viewer");
+    this.grid = this.root.querySelector(".grid");
+    this.help = this.root.querySelector(".help");
+    this.toolbar = new Toolbar(this.root.querySelector(".bar"), this);
+    this.panels = [];
+    parent.append(this.root);
+    this.observer = new ResizeObserver(() => this.layout());
+    this.observer.observe(this.root);
+    this.relayout = () => this.layout();
+    addEventListener("resize", this.relayout);
+    this.root.addEventListener("fullscreenchange", this.relayout);
+  }
+
+  leave() {
+    viewers.delete(this);
+    removeEventListener("resize", this.relayout);
+  }
+
+  update({ panels, columns, tall, tools }) {
+    this.tall = tall;
+    this.root.classList.toggle("bare", !tools);
+    this.root.classList.toggle("tall", tall);
+    this.grid.style.setProperty("--columns", String(columns ?? panels.length));
+    forgetOtherFilms(panels);
+    while (this.panels.length > panels.length) this.panels.pop().figure.remove();
+    while (this.panels.length < panels.length) this.panels.push(this.newPanel());
+    panels.forEach((panel, k) => this.panels[k].update(opened(panel)));
+    writeAddress();
+    this.layout();
+    this.showSettings();
+    repaint();
+  }
+
+  newPanel() {
+    const shown = new PanelView(copyOf("panel"));
+    new Gestures(shown);
+    shown.stage.addEventListener("keydown", (event) => pressKey(event, shown, this));
+    this.grid.append(shown.figure);
+    return shown;
+  }
+
+  /** Make all stages as high as the tallest picture needs, within what the window allows. */
+  layout() {
+    const first = this.panels[0]?.stage.clientWidth;
+    if (!first) return;
+    const shapes = this.panels.map(({ panel }) => {
+      const world = worldOf(panel);
+      const height = (world.bottom - world.top) * panel.height;
+      return height / ((world.right - world.left) * panel.width);
+    });
+    const height = Math.min(first * Math.max(...shapes), this.tallest());
+    for (const shown of this.panels) shown.resize(Math.round(height));
+    repaint();
+  }
+
+  tallest() {
+    if (this.isFull) {
+      const { clientHeight } = this.root;
+      const stage = this.panels[0].stage.clientHeight;
+      const rows = getComputedStyle(this.grid).gridTemplateRows.split(" ").length;
+      const around = this.root.scrollHeight - rows * stage;
+      return Math.max(160, (clientHeight - around) / rows);
+    }
+    return this.tall ? Math.min(TALL_SHARE * innerHeight, TALLEST) : SMALL_HEIGHT;
+  }
+
+  showSettings() {
+    const hasLesion = this.panels.some(({ panel }) => panel.lesion.length > 0);
+    this.toolbar.showSettings(hasLesion);
+    for (const shown of this.panels) if (shown.hot) shown.showColours();
+  }
+
+  paint(hurried) {
+    this.toolbar.showNumbers();
+    for (const shown of this.panels) shown.paint(hurried);
+  }
+
+  get isFull() {
+    return this.root.matches(":fullscreen") || this.root.classList.contains("covering");
+  }
+
+  toggleFull() {
+    if (this.root.matches(":fullscreen")) document.exitFullscreen();
+    else if (this.root.requestFullscreen) this.root.requestFullscreen();
+    else this.root.classList.toggle("covering"); // a telephone that has no full screen for this
+    this.layout();
+  }
+
+  toggleHelp() {
+    this.help.hidden = !this.help.hidden;
+    const button = this.root.querySelector('[data-act="help"]');
+    button.setAttribute("aria-expanded", String(!this.help.hidden));
+  }
+
+  /** Close what is open; false when nothing was. */
+  escape() {
+    if (!this.help.hidden) this.toggleHelp();
+    else if (this.root.classList.contains("covering")) this.toggleFull();
+    else if (marks.box || marks.point) {
+      marks.box = marks.point = null;
+      repaint();
+    } else return false;
+    return true;
+  }
+}
+
+/** A panel as the server describes it, its grids opened. */
+function opened(panel) {
+  if (!panel.map) return panel;
+  const { cam, evidence } = panel.map;
+  return {
+    ...panel,
+    map: { ...panel.map, cam: gridOf(cam), evidence: evidence && gridOf(evidence) },
+  };
+}
+
+/** Zoom and window belong to a film: other films are looked at afresh. */
+function forgetOtherFilms(panels) {
+  const digests = panels.map(({ film }) => film);
+  if (!digests.some((digest) => seen.has(digest))) {
+    if (seen.size) resetView();
+    seen.clear();
+  }
+  for (const digest of digests) seen.add(digest);
+}

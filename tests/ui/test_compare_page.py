@@ -1,0 +1,421 @@
+"""The page "Compare" without a browser: what it sends to the viewer, says, asks and remembers."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from cxr_gradcam.cam import METHODS
+from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS, DenseNet
+from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.phantom import draw_phantom, write_phantoms
+from cxr_gradcam.radiograph import Radiograph
+from cxr_gradcam.render import DISCLAIMER
+from cxr_gradcam.ui import shared
+from cxr_gradcam.ui.components.compare_agreement import summary
+from cxr_gradcam.ui.components.compare_answers import FAST_METHODS, GRADIENT_METHODS
+from cxr_gradcam.ui.components.compare_balance import balance
+from cxr_gradcam.ui.components.compare_choices import SUBJECTS
+from cxr_gradcam.ui.session import Keys
+
+EARLY = "features.denseblock3"
+Sent = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No dataset, the bundled checkpoint, and a working folder without data."""
+    for name in ("CXR_DATA", "CXR_CHECKPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fresh_resources() -> Iterator[None]:
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many inputs each forward pass through any network had, from now on."""
+    ran: list[int] = []
+    original = DenseNet.forward
+
+    def counted(self: DenseNet, model_input: Any, *rest: Any, **named: Any) -> Any:
+        ran.append(len(model_input))
+        return original(self, model_input, *rest, **named)
+
+    monkeypatch.setattr(DenseNet, "forward", counted)
+    return ran
+
+
+def app() -> None:
+    """The page alone in the frame that all pages share."""
+    from cxr_gradcam.ui.components.frame import Place, run
+    from cxr_gradcam.ui.pages import compare
+
+    run([Place("Compare", compare.show, ":material/compare:", needs_radiograph=True)])
+
+
+def open_page(subject: str = "Classes", sample: str | None = "COVID-0", **address: str) -> AppTest:
+    page = AppTest.from_function(app, default_timeout=60)
+    if sample:
+        page.query_params["sample"] = sample
+    page.query_params["compare"] = subject
+    for name, value in address.items():
+        page.query_params[name] = value
+    page.run()
+    check(page)
+    return page
+
+
+def check(page: AppTest) -> None:
+    assert not page.exception
+    assert DISCLAIMER in text_of(page)
+
+
+def text_of(page: AppTest) -> str:
+    parts = [*page.get("html"), *page.markdown, *page.error, *page.warning]
+    return "\n".join(str(part.value) for part in parts)
+
+
+def sent(page: AppTest, key: str) -> list[Sent]:
+    """The panels that a viewer of the page was sent."""
+    (viewer,) = [one for one in page.get("bidi_component") if one.key == key]
+    panels: list[Sent] = json.loads(viewer.proto.json)["panels"]
+    return panels
+
+
+def cam_of(panel: Sent) -> np.ndarray:
+    grid = panel["map"]["cam"]
+    values = np.frombuffer(base64.b64decode(grid["data"]), "<f4")
+    return values.reshape(grid["height"], grid["width"])
+
+
+def first_phantom() -> Radiograph:
+    return shared.sample("COVID-0").radiograph
+
+
+def explained(explainer: Explainer, method: str = "gradcam", **wanted: Any) -> Explanation:
+    return explainer.explain(first_phantom(), MAIN_LAYERS, method=method, **wanted)
+
+
+# --- empty, and what every subject has in common
+
+
+def test_without_a_radiograph_the_page_invites() -> None:
+    page = open_page(sample=None)
+    assert not page.get("bidi_component")
+    page.button(key="sample_Normal-1").click().run()
+    check(page)
+    assert "Normal phantom 1" in text_of(page)
+    assert len(sent(page, "compare_classes")) == 4
+
+
+def test_one_forward_pass_feeds_everything_but_a_contrast(passes: list[int]) -> None:
+    page = open_page()
+    assert passes == [1]
+    for subject in ("Layers", "Methods", "Classes"):
+        page.button_group(key="compare").set_value(subject).run()
+        check(page)
+        drawn = {box.key for box in page.selectbox}
+        for key in ("compare_class", "compare_layer", "compare_method"):  # Eigen-CAM last
+            for option in range(len(page.selectbox(key=key).options) if key in drawn else 0):
+                page.selectbox(key=key).select_index(option).run()
+                check(page)
+    assert passes == [1]
+    page.button_group(key="compare").set_value("Contrast").run()
+    assert passes == [1, 1]
+    for method in range(len(GRADIENT_METHODS)):
+        page.selectbox(key="compare_method").select_index(method).run()
+    page.selectbox(key="compare_layer").select_index(0).run()
+    check(page)
+    assert passes == [1, 1]
+    page.button_group(key="compare").set_value("Two radiographs").run()
+    check(page)
+    assert passes == [1, 1, 1]
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_a_link_opens_the_same_subject(subject: str) -> None:
+    page = open_page(subject)
+    assert page.button_group(key="compare").value == subject
+
+
+def test_a_link_opens_the_same_choices() -> None:
+    page = open_page(
+        "Methods", compare_layer="denseblock2", compare_class="Lung Opacity", compare_each="true"
+    )
+    assert page.selectbox(key="compare_layer").value == "features.denseblock2"
+    assert page.selectbox(key="compare_class").value == "Lung_Opacity"
+    assert page.toggle(key="compare_each").value is True
+
+
+def test_a_link_with_nonsense_opens_the_first_choices() -> None:
+    page = open_page("Nothing", compare_layer="x", compare_method="scorecam")
+    assert page.button_group(key="compare").value == "Classes"
+    assert page.selectbox(key="compare_layer").value == LAST_LAYER
+    assert page.selectbox(key="compare_method").value == "gradcam"
+
+
+# --- classes
+
+
+def test_classes_share_one_scale_or_each_has_its_own(explainer: Explainer) -> None:
+    page = open_page()
+    page.selectbox(key="compare_layer").set_value(EARLY).run()
+    check(page)
+    answer = explained(explainer)
+    names = explainer.classifier.class_names
+    panels = sent(page, "compare_classes")
+    shared_top = answer.peak("COVID", EARLY, "shared")
+    assert [panel["title"] for panel in panels] == [name.replace("_", " ") for name in names]
+    for panel, name in zip(panels, names, strict=True):
+        np.testing.assert_array_equal(cam_of(panel), answer.cam(name, EARLY))
+        assert panel["map"]["top"] == pytest.approx(shared_top)
+        assert panel["map"]["note"] == "one scale for all classes"
+        assert f"{answer.probabilities[name]:.1%}" in panel["subtitle"]
+    page.toggle(key="compare_each").set_value(True).run()
+    check(page)
+    assert "Each map is on its own scale" in text_of(page)
+    for panel, name in zip(sent(page, "compare_classes"), names, strict=True):
+        assert panel["map"]["top"] == pytest.approx(answer.peak(name, EARLY))
+        assert panel["map"]["note"] == "its own scale"
+
+
+def test_eigencam_stands_once_and_says_that_it_knows_no_class() -> None:
+    page = open_page(compare_method="Eigen-CAM")
+    (panel,) = sent(page, "compare_classes")
+    assert panel["title"] == "Eigen-CAM"
+    assert "Eigen-CAM knows no class" in text_of(page)
+    assert "compare_each" not in {toggle.key for toggle in page.toggle}
+    page.button_group(key="compare").set_value("Layers").run()
+    check(page)
+    assert len(sent(page, "compare_layers")) == len(MAIN_LAYERS)
+    assert "Eigen-CAM knows no class" in text_of(page)
+    page.button_group(key="compare").set_value("Methods").run()
+    check(page)
+    free = [p for p in sent(page, "compare_methods") if p["title"] == "Eigen-CAM"]
+    assert len(free) == 1
+
+
+# --- layers and methods
+
+
+def test_layers_are_a_matrix_with_a_scale_per_layer(explainer: Explainer) -> None:
+    panels = sent(open_page("Layers"), "compare_layers")
+    answer = explained(explainer)
+    places = [(name, layer) for name in answer.classes for layer in MAIN_LAYERS]
+    assert len(panels) == len(places)
+    for panel, (name, layer) in zip(panels, places, strict=True):
+        assert panel["title"] == name.replace("_", " ")
+        assert panel["subtitle"].startswith(layer.rpartition(".")[2])
+        np.testing.assert_array_equal(cam_of(panel), answer.cam(name, layer))
+        assert panel["map"]["top"] == pytest.approx(answer.peak(name, layer, "shared"))
+
+
+def test_methods_are_a_matrix_with_a_scale_per_method(explainer: Explainer) -> None:
+    panels = sent(open_page("Methods", compare_layer="denseblock3"), "compare_methods")
+    answers = {method: explained(explainer, method) for method in FAST_METHODS}
+    names = explainer.classifier.class_names
+    places = [(name, method) for name in names for method in GRADIENT_METHODS]
+    assert len(panels) == len(places) + 1
+    for panel, (name, method) in zip(panels[:-1], places, strict=True):
+        assert panel["subtitle"].startswith(METHODS[method].label)
+        np.testing.assert_array_equal(cam_of(panel), answers[method].cam(name, EARLY))
+        own, top = (answers[method].peak(name, EARLY, scale) for scale in ("each", "shared"))
+        assert panel["map"]["top"] == pytest.approx(top if own else 0)
+
+
+def test_a_map_of_zeros_says_that_there_is_no_evidence(explainer: Explainer) -> None:
+    answer = explainer.explain(shared.sample("Lung_Opacity-0").radiograph, MAIN_LAYERS)
+    zero = [
+        (name, layer)
+        for name in answer.classes
+        for layer in MAIN_LAYERS
+        if answer.peak(name, layer) == 0
+    ]
+    assert zero, "this phantom has a map of zeros no more: choose another"
+    panels = sent(open_page("Layers", sample="Lung_Opacity-0"), "compare_layers")
+    assert len(panels) == len(answer.classes) * len(MAIN_LAYERS)
+    silent = [panel for panel in panels if panel["map"]["top"] == 0]
+    assert [(panel["title"].replace(" ", "_"), panel["subtitle"]) for panel in silent] == [
+        (name.replace(" ", "_"), layer.rpartition(".")[2]) for name, layer in zero
+    ]
+    for panel in silent:
+        assert "No positive evidence" in panel["map"]["nothing"]
+        assert "no positive evidence" in panel["alt"]
+
+
+def test_the_planted_lesion_is_outlined_on_demand() -> None:
+    page = open_page("Layers")
+    assert not any(panel["lesion"] for panel in sent(page, "compare_layers"))
+    page.toggle(key=Keys.LESION).set_value(True).run()
+    check(page)
+    assert all(panel["lesion"] for panel in sent(page, "compare_layers"))
+
+
+def test_methods_that_must_agree_at_the_last_layer_are_said_to() -> None:
+    page = open_page("Methods")
+    assert "are one map by definition" in text_of(page)
+    assert "Mean over 15 pairs" in text_of(page)
+    page.selectbox(key="compare_layer").set_value(EARLY).run()
+    assert "are one map by definition" not in text_of(page)
+
+
+def test_scorecam_comes_on_request_and_stays(passes: list[int]) -> None:
+    page = open_page("Methods", compare_layer="denseblock1")
+    before = len(sent(page, "compare_methods"))
+    page.button(key="compare_add_scorecam").click().run()
+    check(page)
+    assert sum(passes[2:]) == 256  # a pass for the maps, then one masked input per channel
+    panels = sent(page, "compare_methods")
+    assert len(panels) == before + 4
+    assert sum("Score-CAM" in panel["subtitle"] for panel in panels) == 4
+    assert "Mean over 21 pairs" in text_of(page)
+    done = list(passes)
+    page.toggle(key="compare_each").set_value(True).run()
+    check(page)
+    assert len(sent(page, "compare_methods")) == before + 4
+    assert passes == done
+    page.selectbox(key="compare_layer").set_value(EARLY).run()
+    check(page)
+    assert len(sent(page, "compare_methods")) == before
+    assert passes == done
+
+
+# --- agreement, balance
+
+
+def test_the_summary_names_the_pair_furthest_apart_and_what_has_no_score() -> None:
+    nan = np.nan
+    scores = np.array([[1, 0.9, -0.301, nan], [0.9, 1, 0.4, nan], [-0.301, 0.4, 1, nan], [nan] * 4])
+    said = summary(["A", "B", "C", "D"], scores)
+    assert "Mean over 3 pairs: 0.33. Furthest apart: A and C, −0.30." in said
+    assert "No score for D: such a map is the same everywhere" in said
+    assert summary(["A", "D"], np.array([[1, nan], [nan, nan]])).startswith("No two maps can be")
+
+
+def test_the_balance_adds_up_to_the_difference_of_the_scores(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    for radiograph in phantoms[:3]:
+        answer = explainer.explain(radiograph)
+        for c, r in (("COVID", "Normal"), ("Normal", "Lung_Opacity")):
+            parts = balance(answer, c, r)
+            assert parts.gain >= 0 >= parts.loss
+            assert parts.total == pytest.approx(answer.logits[c] - answer.logits[r], abs=1e-4)
+            forth = explainer.explain(radiograph, classes=[c], contrast=r)
+            assert forth.cam(c).sum() == pytest.approx(parts.gain, abs=1e-4)
+
+
+# --- contrast
+
+
+def test_a_contrast_shows_both_directions_on_one_scale(explainer: Explainer) -> None:
+    page = open_page("Contrast", compare_class="Normal", rather_than="COVID")
+    forth, back, normal, covid = sent(page, "compare_contrast")
+    why = explained(explainer, classes=["Normal"], contrast="COVID")
+    reverse = explained(explainer, classes=["COVID"], contrast="Normal")
+    np.testing.assert_array_equal(cam_of(forth), why.cam("Normal", LAST_LAYER))
+    np.testing.assert_array_equal(cam_of(back), reverse.cam("COVID", LAST_LAYER))
+    top = max(why.peak("Normal", LAST_LAYER), reverse.peak("COVID", LAST_LAYER))
+    assert forth["map"]["top"] == back["map"]["top"] == pytest.approx(top)
+    assert normal["map"]["top"] == covid["map"]["top"]
+    assert (forth["title"], forth["subtitle"]) == ("Why Normal", "rather than COVID")
+    logits = explained(explainer).logits
+    difference = f"{logits['Normal'] - logits['COVID']:+.2f}".replace("-", "−")
+    assert f"Score of Normal minus score of COVID</th><td>{difference}" in text_of(page)
+
+
+def test_a_contrast_starts_with_the_two_most_probable_classes(explainer: Explainer) -> None:
+    page = open_page("Contrast")
+    said = explained(explainer)
+    first, second = sorted(said.classes, key=said.probabilities.__getitem__, reverse=True)[:2]
+    forth = sent(page, "compare_contrast")[0]
+    assert forth["title"] == f"Why {first.replace('_', ' ')}"
+    assert forth["subtitle"].startswith(f"rather than {second.replace('_', ' ')}")
+
+
+def test_a_class_is_never_contrasted_with_itself() -> None:
+    page = open_page("Contrast", compare_class="Normal", rather_than="COVID")
+    page.selectbox(key="compare_class").set_value("COVID").run()
+    check(page)
+    assert "COVID" not in page.selectbox(key="rather_than").options
+    assert sent(page, "compare_contrast")[0]["subtitle"] != "rather than COVID"
+
+
+# --- two radiographs
+
+
+def two(page: AppTest) -> list[Sent]:
+    return sent(page, "compare_films")
+
+
+def test_two_radiographs_stand_on_one_scale(explainer: Explainer) -> None:
+    page = open_page("Two radiographs", second_sample="Normal 1", compare_class="COVID")
+    other = explainer.explain(shared.sample("Normal-1").radiograph, MAIN_LAYERS)
+    first, second = two(page)
+    assert (first["title"], second["title"]) == ("COVID phantom 0", "Normal phantom 1")
+    assert first["film"] != second["film"]
+    np.testing.assert_array_equal(cam_of(second), other.cam("COVID", LAST_LAYER))
+    top = max(other.peak("COVID", LAST_LAYER), explained(explainer).peak("COVID", LAST_LAYER))
+    assert first["map"]["top"] == second["map"]["top"] == pytest.approx(top)
+    assert f"{other.probabilities['COVID']:.1%}" in second["subtitle"]
+
+
+def test_the_second_radiograph_is_at_first_another_normal_phantom() -> None:
+    first, second = two(open_page("Two radiographs", sample="Normal-0"))
+    assert first["title"] == "Normal phantom 0"
+    assert second["title"] == "Normal phantom 1"
+
+
+def test_a_second_film_of_the_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_phantoms(tmp_path / "data", count=4, seed=7)
+    monkeypatch.setenv("CXR_DATA", str(tmp_path / "data"))
+    page = open_page("Two radiographs", second_from="Dataset")
+    assert len(two(page)) == 1
+    assert "Choose a second radiograph" in text_of(page)
+    page.selectbox(key="second_class").set_value("Normal").run()
+    box = page.selectbox(key="second_file")
+    box.select_index(0).run()
+    check(page)
+    assert len(two(page)) == 2
+    page.selectbox(key="second_class").set_value("COVID").run()
+    check(page)
+    assert len(two(page)) == 1  # a file of one class is not looked for in another
+
+
+def test_no_dataset_leaves_out_the_choice() -> None:
+    page = open_page("Two radiographs", second_from="Dataset", second_file="../../secret")
+    assert page.button_group(key="second_from").value == "Phantom"
+    assert page.button_group(key="second_from").options == [
+        "Phantom",
+        "Your file",
+    ]
+
+
+def test_a_second_upload_or_one_sentence_why_not() -> None:
+    pixels = np.rint(draw_phantom("COVID", 5).radiograph.pixels * 255).astype(np.uint8)
+    png = cv2.imencode(".png", pixels[30:, :])[1].tobytes()
+    page = open_page("Two radiographs", second_from="Your file")
+    assert len(two(page)) == 1
+    name = "<b>mine.png"
+    page.file_uploader(key="second_upload").upload(name, png).run()
+    check(page)
+    assert two(page)[1]["title"] == name  # the viewer writes titles as text
+    page.file_uploader(key="second_upload").clear().run()
+    page.file_uploader(key="second_upload").upload(name, png[:900]).run()
+    check(page)
+    assert len(page.error) == 1
+    assert "is damaged or incomplete" in page.error[0].value
+    assert r"\<b\>" in page.error[0].value
+    assert len(two(page)) == 1

@@ -139,8 +139,8 @@ def loop_around_pytorch_grad_cam(folder: Path, out: Path) -> None:
     from pytorch_grad_cam.utils.image import preprocess_image, show_cam_on_image
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    from cxr_gradcam.batch.results import PNG_OPTIONS, class_labels
     from cxr_gradcam.checkpoint import load_checkpoint
+    from cxr_gradcam.export import PNG_OPTIONS, class_labels
 
     checkpoint = load_checkpoint()
     model, size = checkpoint.build_module(), checkpoint.input_size

@@ -107,9 +107,9 @@ def explain(
     files among N processes.
     """
     with _stoppable():
-        from cxr_gradcam.batch.results import Settings
         from cxr_gradcam.batch.run import prepare
         from cxr_gradcam.densenet import LAST_LAYER
+        from cxr_gradcam.export import Settings
 
         scale = scale or (Scale.SHARED if shown == "all" else Scale.EACH)
         with _usage_errors_told(out):

@@ -20,16 +20,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from cxr_gradcam.batch import pipeline, results
+from cxr_gradcam.batch import pipeline
 from cxr_gradcam.batch.jobs import InputError, find_jobs
-from cxr_gradcam.batch.results import class_labels, whole_file
-from cxr_gradcam.batch.summary import inert
+from cxr_gradcam.batch.results import whole_file
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.cli import app
 from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.export import class_labels
 from cxr_gradcam.phantom import write_phantoms
 from cxr_gradcam.radiograph import Radiograph, load_radiograph
 from cxr_gradcam.render import DISCLAIMER, overlay
+from cxr_gradcam.tables import inert
 
 LAST = "features.norm5"
 ROOT = Path(__file__).parents[1]
@@ -413,13 +414,13 @@ def test_a_full_disk_stops_the_run_and_leaves_whole_files(
             raise OSError(errno.ENOSPC, "No space left on device")
         save(file, array)
 
-    monkeypatch.setattr(results.np, "save", save_until_full)
+    monkeypatch.setattr(np, "save", save_until_full)
     result = explain(films, "--out", out, "--batch-size", "1", code=2)
     assert "No space left on device" in result.stderr
     assert "run the same command again to go on" in result.stderr
     assert not list(out.rglob("*.part"))
     check_whole(out)
-    monkeypatch.setattr(results.np, "save", save)
+    monkeypatch.setattr(np, "save", save)
     explain(films, "--out", out)
     assert len(summary(out)) == 4
 

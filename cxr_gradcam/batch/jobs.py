@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_gradcam.batch.results import RECORD
 from cxr_gradcam.batch.summary import SUMMARY
+from cxr_gradcam.export import RECORD
 from cxr_gradcam.radiograph import READABLE_SUFFIXES
 
 # Beside a folder `images` these hold no radiographs, in the dataset's layout and in the phantoms'.

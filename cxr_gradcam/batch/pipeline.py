@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 import torch
 
 from cxr_gradcam.batch.jobs import Job
-from cxr_gradcam.batch.results import ResultWriter, Settings, Stamp
+from cxr_gradcam.batch.results import ResultWriter, Stamp
 from cxr_gradcam.batch.summary import Row
 from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.export import Settings
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
 from cxr_gradcam.render import colormap_table
 

@@ -11,11 +11,12 @@ from cxr_gradcam import __version__
 from cxr_gradcam.batch.jobs import Job, find_jobs
 from cxr_gradcam.batch.pipeline import Task, explain_files
 from cxr_gradcam.batch.processes import Processes
-from cxr_gradcam.batch.results import ResultWriter, Settings
+from cxr_gradcam.batch.results import ResultWriter
 from cxr_gradcam.batch.summary import Row, Tally, merge_parts, open_part, remove_parts
 from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.export import Export, Settings
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def prepare(
     jobs = find_jobs(paths, out)
     device = processes.device(device)
     classifier = load_classifier(checkpoint or BUNDLED_CHECKPOINT, device=device)
-    writer = ResultWriter(classifier, settings, f"cxr_gradcam {__version__}")
+    writer = ResultWriter(Export(classifier, settings, f"cxr_gradcam {__version__}"))
     task = Task(Explainer(classifier), writer, settings, out, overwrite)
     task.check()
     out.mkdir(parents=True, exist_ok=True)

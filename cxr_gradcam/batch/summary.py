@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from cxr_gradcam.batch.results import whole_file
+from cxr_gradcam.tables import summary_cells, summary_header
 
 SUMMARY = "summary.csv"
 ERRORS_TOLD = 3
@@ -69,22 +70,14 @@ class PartWriter:
 
     def __init__(self, file: IO[str], class_count: int) -> None:
         self._writer = csv.writer(file)
-        self._nothing = ("",) * class_count
+        self._class_count = class_count
 
     def write(self, row: Row) -> None:
         """Add a row; rows must come in the order of their numbers."""
-        # Nine digits give a float32 back exactly.
-        numbers = tuple(f"{p:.9g}" for p in row.probabilities) or self._nothing
-        texts = (inert(row.file), row.predicted, *numbers, inert(row.error))
-        self._writer.writerow((row.number, row.outcome, *texts))
-
-
-def inert(text: str) -> str:
-    """Keep spreadsheets from taking a cell for a formula: "=a.png" becomes "./=a.png".
-
-    For a relative path that is the same file, so the column still opens what it names.
-    """
-    return f"./{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+        cells = summary_cells(
+            row.file, row.predicted, row.probabilities, row.error, self._class_count
+        )
+        self._writer.writerow((row.number, row.outcome, *cells))
 
 
 def part_path(out: Path, rank: int) -> Path:
@@ -125,7 +118,7 @@ def merge_parts(out: Path, parts: int, class_names: Sequence[str]) -> Tally:
         files = [stack.enter_context(path.open(**_TEXT)) for path in paths]  # type: ignore[call-overload]
         target = stack.enter_context(whole_file(out / SUMMARY, **_TEXT))
         writer = csv.writer(target)
-        writer.writerow(("file", "predicted", *class_names, "error"))
+        writer.writerow(summary_header(class_names))
         for row in heapq.merge(*map(csv.reader, files), key=lambda row: int(row[0])):
             tally.add(row[1], row[-1])
             writer.writerow(row[2:])

@@ -39,8 +39,6 @@ class Keys:
     LAYER: Final = "layer"
     METHOD: Final = "method"
     EACH_SCALE: Final = "each_scale"
-    GET_OVERLAY: Final = "get_overlay"
-    GET_HEATMAP: Final = "get_heatmap"
 
 
 _SHOWN = "_shown"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from cxr_gradcam.cam import METHODS
 from cxr_gradcam.densenet import MAIN_LAYERS
 from cxr_gradcam.explainer import Explanation, Scale
+from cxr_gradcam.export import evidence_sums
+from cxr_gradcam.words import class_label, knows_no_class, signed
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&])")
 _LAYER_WORDS = {
@@ -26,19 +27,9 @@ def plain(name: str) -> str:
     return _MARKDOWN.sub(r"\\\1", " ".join(name.split()))
 
 
-def class_label(name: str) -> str:
-    """Return a class name as one reads it: `Lung_Opacity` is shown as `Lung Opacity`."""
-    return name.replace("_", " ")
-
-
 def layer_cells(layer: str, input_size: int) -> int:
     """Return how many cells one of `MAIN_LAYERS` has on a side, for a model input of that side."""
     return input_size // _STRIDES[layer]
-
-
-def layer_name(layer: str) -> str:
-    """Return the last part of a layer's path: `norm5` for `features.norm5`."""
-    return layer.rpartition(".")[2]
 
 
 def layer_words(layer: str) -> str:
@@ -46,32 +37,9 @@ def layer_words(layer: str) -> str:
     return _LAYER_WORDS.get(layer, "")
 
 
-def number(value: float) -> str:
-    """Return a number with three significant digits, without an exponent where it reads well."""
-    if value == 0:
-        return "0"
-    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e4 else f"{value:.2e}"
-
-
-def signed(value: float) -> str:
-    """Return a number with two decimals and its sign, the minus as wide as the plus."""
-    return f"{value:+.2f}".replace("-", "−")
-
-
-def per_cell(explanation: Explanation) -> str:
-    """Return the unit of the map's numbers in words."""
-    return f"{explanation.unit} per cell"
-
-
-def map_title(class_name: str, method: str, layer: str) -> str:
-    """Return whose map it is: the class, unless the method knows none, the method and the layer."""
-    whose = "" if METHODS[method].needs == "activation" else f"{class_label(class_name)} · "
-    return f"{whose}{METHODS[method].label} · {layer_name(layer)}"
-
-
 def scale_words(method: str, scale: Scale) -> str:
     """Return what the hottest colour of one class's map belongs to."""
-    if METHODS[method].needs == "activation":
+    if knows_no_class(method):
         return "scaled by its own maximum"
     if scale == "each":
         return "scaled by this class’s own maximum"
@@ -80,12 +48,11 @@ def scale_words(method: str, scale: Scale) -> str:
 
 def score_sentence(explanation: Explanation, class_name: str) -> str:
     """Say what the last layer's cells add to the class's score, and what they take away."""
-    evidence = explanation.evidence(class_name)
-    gain, loss = float(evidence.clip(min=0).sum()), float(evidence.clip(max=0).sum())
+    sums = evidence_sums(explanation, class_name)
     return (
-        f"Evidence in logit units, over the whole last layer: {signed(gain)} for "
-        f"{class_label(class_name)}, {signed(loss)} against, "
-        f"bias {signed(explanation.biases[class_name])}. "
+        f"Evidence in logit units, over the whole last layer: {signed(sums['for'])} for "
+        f"{class_label(class_name)}, {signed(sums['against'])} against, "
+        f"bias {signed(sums['bias'])}. "
         f"Together: score {signed(explanation.logits[class_name])}."
     )
 

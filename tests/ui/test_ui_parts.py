@@ -21,14 +21,8 @@ from cxr_gradcam.ui.components.model_figures import calibration_error, score
 from cxr_gradcam.ui.components.picture import encode_png
 from cxr_gradcam.ui.models import BUNDLED, MAX_RUNS, list_models
 from cxr_gradcam.ui.session import Shown
-from cxr_gradcam.ui.text import (
-    file_part,
-    map_title,
-    number,
-    plain,
-    scale_words,
-    signed,
-)
+from cxr_gradcam.ui.text import file_part, plain, scale_words
+from cxr_gradcam.words import map_title, number, signed
 
 
 def test_grey_pictures_are_kept_exactly() -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from cxr_gradcam.densenet import LAST_LAYER
 from cxr_gradcam.explainer import Explanation
-from cxr_gradcam.ui.text import class_label, layer_name, number, signed
+from cxr_gradcam.words import class_label, layer_name, number, signed
 
 
 @dataclass(frozen=True)

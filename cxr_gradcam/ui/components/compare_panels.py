@@ -15,7 +15,7 @@ from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explainer import Explanation, Scale
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui.components.viewer import Panel
-from cxr_gradcam.ui.text import class_label, layer_name
+from cxr_gradcam.words import class_label, knows_no_class, layer_name
 
 CLASS_FREE = "knows no class"
 OWN_SCALE = "its own scale"
@@ -34,11 +34,6 @@ class Film:
     radiograph: Radiograph
     name: str
     lesion: np.ndarray | None = None
-
-
-def knows_no_class(method: str) -> bool:
-    """Tell whether a method gives every class the same map."""
-    return METHODS[method].needs == "activation"
 
 
 def class_panels(film: Film, answer: Explanation, layer: str, scale: Scale) -> list[Panel]:

@@ -12,7 +12,8 @@ from cxr_gradcam.radiograph import RadiographError, load_radiograph
 from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components.source import FORMATS
 from cxr_gradcam.ui.session import Shown
-from cxr_gradcam.ui.text import class_label, plain
+from cxr_gradcam.ui.text import plain
+from cxr_gradcam.words import class_label
 
 PHANTOM = "Phantom"
 DATASET = "Dataset"

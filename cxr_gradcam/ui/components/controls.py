@@ -16,7 +16,8 @@ from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
 from cxr_gradcam.explainer import Scale
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys
-from cxr_gradcam.ui.text import class_label, layer_cells, layer_name, layer_words, plain
+from cxr_gradcam.ui.text import layer_cells, layer_words, plain
+from cxr_gradcam.words import class_label, layer_name
 
 PREDICTED = ""  # the choice "whatever is predicted"; no class has an empty name
 

@@ -17,7 +17,7 @@ from cxr_gradcam.ui.components.dataset_state import (
     first_page,
     printable,
 )
-from cxr_gradcam.ui.text import class_label
+from cxr_gradcam.words import class_label
 
 PER_PAGE = 42
 _VERDICTS = {ANY: "Right and wrong", "right": "Right", "wrong": "Wrong"}

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from cxr_gradcam.ui.components.dataset_state import Keys, show_cell
-from cxr_gradcam.ui.text import class_label
+from cxr_gradcam.words import class_label
 
 _HTML = """<div class="around"><table><caption class="hidden"></caption><thead></thead>
 <tbody></tbody></table><p></p></div>"""

@@ -15,7 +15,7 @@ from cxr_gradcam.ui.components.dataset_confusion import confusion, films
 from cxr_gradcam.ui.components.dataset_state import Open, printable
 from cxr_gradcam.ui.components.dataset_style import Theme, theme
 from cxr_gradcam.ui.components.picture import note, section
-from cxr_gradcam.ui.text import class_label
+from cxr_gradcam.words import class_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,8 @@ from cxr_gradcam.ui.components import frame
 from cxr_gradcam.ui.components.dataset_choices import choose_films, choose_page
 from cxr_gradcam.ui.components.dataset_grid import film_grid
 from cxr_gradcam.ui.components.dataset_state import Open, open_film, printable, thumbnails
-from cxr_gradcam.ui.text import class_label, plain
+from cxr_gradcam.ui.text import plain
+from cxr_gradcam.words import class_label
 
 MOST_PROBLEMS = 100  # listed
 

@@ -12,7 +12,7 @@ from cxr_gradcam.survey.folder import Film, Folder
 from cxr_gradcam.survey.results import NONE, Results
 from cxr_gradcam.survey.thumbnails import Thumbnail
 from cxr_gradcam.ui.components.dataset_state import Keys, printable
-from cxr_gradcam.ui.text import class_label
+from cxr_gradcam.words import class_label
 
 _HTML = '<ul class="grid"></ul>'
 _CSS = """

@@ -12,7 +12,7 @@ from cxr_gradcam.survey.means import OF_CALL, OF_LABEL, Mean
 from cxr_gradcam.ui.components.dataset_confusion import films
 from cxr_gradcam.ui.components.dataset_state import Keys, Open
 from cxr_gradcam.ui.components.picture import colour_bar, note, picture, section
-from cxr_gradcam.ui.text import class_label
+from cxr_gradcam.words import class_label
 
 _SIDE = 512  # pixels
 _COLORMAP, _OPACITY = "turbo", 0.4

@@ -8,7 +8,8 @@ from cxr_gradcam.survey.sheet import choose, draw_sheet
 from cxr_gradcam.ui.components.dataset_state import Keys, Open, thumbnails
 from cxr_gradcam.ui.components.dataset_style import theme
 from cxr_gradcam.ui.components.picture import section
-from cxr_gradcam.ui.text import class_label, file_part
+from cxr_gradcam.ui.text import file_part
+from cxr_gradcam.words import class_label
 
 
 def sheet(opened: Open) -> None:

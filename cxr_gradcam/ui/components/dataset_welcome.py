@@ -10,7 +10,8 @@ from cxr_gradcam.survey.phantoms import COUNT
 from cxr_gradcam.ui.components.dataset_confusion import films
 from cxr_gradcam.ui.components.dataset_state import Open, draw_phantoms, printable, take_problem
 from cxr_gradcam.ui.components.picture import note
-from cxr_gradcam.ui.text import class_label, plain
+from cxr_gradcam.ui.text import plain
+from cxr_gradcam.words import class_label
 
 
 def heading(opened: Open) -> None:

@@ -1,66 +1,203 @@
-"""What one can take home: the overlay and the heatmap, at the radiograph's full size."""
+"""What one can take home, each file built when its button is pressed and not before."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from io import BytesIO
 from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+from zipfile import ZipFile
 
 import numpy as np
 import streamlit as st
 
-from cxr_gradcam.explainer import Explanation
-from cxr_gradcam.radiograph import Radiograph
-from cxr_gradcam.render import overlay
+from cxr_gradcam import __version__
+from cxr_gradcam.archive import ArchiveTooLargeError, write_archive
+from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.export import (
+    RECORD,
+    Export,
+    Settings,
+    describe_maps,
+    overlay_png,
+    record,
+    to_json,
+)
+from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
+from cxr_gradcam.render import COLORMAPS
+from cxr_gradcam.report import Case, Unreadable, write_report
+from cxr_gradcam.ui.components import source
 from cxr_gradcam.ui.components.controls import Look
-from cxr_gradcam.ui.components.picture import encode_png
-from cxr_gradcam.ui.session import Keys
-from cxr_gradcam.ui.text import file_part, layer_name
+from cxr_gradcam.ui.session import Shown
+from cxr_gradcam.ui.text import file_part
+from cxr_gradcam.words import layer_name
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+ALL = "all"
 
 
-def overlay_png(
-    radiograph: Radiograph, explanation: Explanation, class_name: str, look: Look
-) -> bytes:
-    """Return the overlay as a PNG file with the radiograph's own number of pixels."""
-    heatmap = explanation.heatmap(class_name, look.layer, look.scale)
-    return encode_png(overlay(radiograph, heatmap, look.colormap, look.opacity, look.threshold))
+class Keys:
+    """Keys of the widgets."""
+
+    OVERLAY: Final = "get_overlay"
+    HEATMAP: Final = "get_heatmap"
+    RECORD: Final = "get_record"
+    REPORT: Final = "get_report"
+    ARCHIVE: Final = "get_archive"
+    COLORMAP: Final = "get_colormap"
+    OPACITY: Final = "get_opacity"
+    THRESHOLD: Final = "get_threshold"
+    EVERY_UPLOAD: Final = "get_every_upload"
 
 
-def heatmap_npy(explanation: Explanation, class_name: str, look: Look) -> bytes:
-    """Return the heatmap as an NPY file, float32 (H, W) in [0, 1]."""
-    file = BytesIO()
-    np.save(file, explanation.heatmap(class_name, look.layer, look.scale))
-    return file.getvalue()
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What is on the page, and how the files are to look.
 
+    Attributes:
+        shown: the radiograph on the page.
+        explanation: of it.
+        class_name: whose overlay and heatmap.
+        export: the model, the settings and the program; of all classes.
+        others: the visitor's other files, for a report on all of them; by their ids.
+    """
 
-def file_name(kind: str, radiograph: Radiograph, class_name: str, look: Look, suffix: str) -> str:
-    """Return a name that tells what is in the file."""
-    film = file_part(PurePath(radiograph.name).stem) or "radiograph"
-    parts = (class_name, layer_name(look.layer), look.method, look.scale)
-    return "-".join([film, kind, *map(file_part, parts)]) + f".{suffix}"
+    shown: Shown
+    explanation: Explanation
+    class_name: str
+    export: Export
+    others: Mapping[str, UploadedFile]
+
+    @property
+    def radiograph(self) -> Radiograph:
+        """The radiograph on the page."""
+        return self.shown.radiograph
 
 
 def downloads(
-    radiograph: Radiograph, explanation: Explanation, class_name: str, look: Look
+    shown: Shown, explanation: Explanation, explainer: Explainer, class_name: str, look: Look
 ) -> None:
-    """Draw the buttons. A file is built when its button is pressed, not before."""
-    with st.container(key="downloads", horizontal=True, gap="small"):
-        st.download_button(
-            "Overlay PNG",
-            lambda: overlay_png(radiograph, explanation, class_name, look),
-            file_name("overlay", radiograph, class_name, look, "png"),
-            "image/png",
-            key=Keys.GET_OVERLAY,
+    """Draw the buttons, and the choices of how the files look."""
+    with st.container(key="downloads", gap="small"):
+        with st.container(horizontal=True, gap="small"):
+            places = [st.container() for _ in range(5)]
+        with st.expander("How the files look"):
+            settings = _choose_settings(look)
+            others = _choose_others(shown)
+    export = Export(explainer.classifier, settings, f"cxr_gradcam {__version__}")
+    choice = Choice(shown, explanation, class_name, export, others)
+    film = _stem(choice)
+    mapped = "-".join(file_part(part) for part in (class_name, layer_name(look.layer), look.method))
+    everything = "radiographs" if others else film
+    files: list[tuple[str, str, Callable[[Choice], bytes], str, str]] = [
+        ("Overlay PNG", Keys.OVERLAY, _overlay, f"{film}-overlay-{mapped}.png", "image/png"),
+        ("Heatmap NPY", Keys.HEATMAP, _heatmap, f"{film}-heatmap-{mapped}.npy", "application/npy"),
+        ("Record JSON", Keys.RECORD, _record, f"{film}-{RECORD}", "application/json"),
+        ("Report", Keys.REPORT, _report, f"{everything}-report.html", "text/html"),
+        ("Everything ZIP", Keys.ARCHIVE, _archive, f"{everything}.zip", "application/zip"),
+    ]
+    for place, (label, key, build, name, kind) in zip(places, files, strict=True):
+        place.download_button(
+            label,
+            partial(build, choice),
+            name,
+            kind,
+            key=key,
             icon=":material/download:",
             width="stretch",
             on_click="ignore",
         )
-        st.download_button(
-            "Heatmap NPY",
-            lambda: heatmap_npy(explanation, class_name, look),
-            file_name("heatmap", radiograph, class_name, look, "npy"),
-            "application/octet-stream",
-            key=Keys.GET_HEATMAP,
-            icon=":material/download:",
-            width="stretch",
-            on_click="ignore",
-        )
+
+
+def _choose_settings(look: Look) -> Settings:
+    """Draw the choices of colours; the colour map of the address is the first one at first."""
+    asked = st.query_params.get("colormap", "")
+    st.session_state.setdefault(Keys.COLORMAP, asked if asked in COLORMAPS else COLORMAPS[0])
+    colormap = st.selectbox(
+        "Colours", COLORMAPS, format_func=str.capitalize, key=Keys.COLORMAP, persist_state="session"
+    )
+    opacity = st.slider(
+        "Opacity", 0, 100, 45, 5, format="%d%%", key=Keys.OPACITY, persist_state="session"
+    )
+    threshold = st.slider(
+        "Hide heat below", 0, 100, 0, 5, format="%d%%", key=Keys.THRESHOLD, persist_state="session"
+    )
+    return Settings(
+        ALL, look.layer, look.method, look.scale, colormap, opacity / 100, threshold / 100
+    )
+
+
+def _choose_others(shown: Shown) -> Mapping[str, UploadedFile]:
+    """Draw the choice of a report on all uploads, where there are several; return the others."""
+    others = {key: file for key, file in source.uploads().items() if key != shown.key}
+    if shown.origin != "upload" or not others:
+        return {}
+    every = st.toggle(
+        f"All {len(others) + 1} uploads in report and ZIP",
+        key=Keys.EVERY_UPLOAD,
+        persist_state="session",
+    )
+    return others if every else {}
+
+
+def _stem(choice: Choice) -> str:
+    return file_part(PurePath(choice.radiograph.name).stem) or "radiograph"
+
+
+# ------------------------------------------------------------------------------------------- files
+# These run when a button is pressed, in a thread of the server without a session.
+
+
+def _overlay(choice: Choice) -> bytes:
+    return overlay_png(choice.radiograph, _heat(choice), choice.export.settings)
+
+
+def _heatmap(choice: Choice) -> bytes:
+    file = BytesIO()
+    np.save(file, _heat(choice))
+    return file.getvalue()
+
+
+def _heat(choice: Choice) -> np.ndarray:
+    settings = choice.export.settings
+    return choice.explanation.heatmap(choice.class_name, settings.layer, settings.scale)
+
+
+def _record(choice: Choice) -> bytes:
+    maps = describe_maps(choice.export, choice.explanation)
+    name = choice.radiograph.name
+    return to_json(record(choice.export, name, choice.radiograph, choice.explanation, maps))
+
+
+def _report(choice: Choice) -> bytes:
+    return write_report(_cases(choice), choice.export, datetime.now().astimezone()).encode()
+
+
+def _archive(choice: Choice) -> bytes:
+    file = BytesIO()
+    try:
+        write_archive(file, _cases(choice), choice.export, datetime.now().astimezone())
+    except ArchiveTooLargeError as error:
+        file = BytesIO()
+        with ZipFile(file, "w") as archive:  # what is promised is a ZIP, so it says why in one
+            archive.writestr("too-large.txt", str(error))
+    return file.getvalue()
+
+
+def _cases(choice: Choice) -> Iterator[Case | Unreadable]:
+    """Give the radiograph on the page, then the other uploads, read again one at a time."""
+    yield Case(choice.radiograph.name, choice.radiograph, choice.explanation)
+    settings, explainer = choice.export.settings, Explainer(choice.export.classifier)
+    for file in choice.others.values():
+        try:
+            film = load_radiograph(BytesIO(file.getbuffer()), name=file.name)
+        except RadiographError as error:
+            yield Unreadable(file.name, str(error))
+            continue
+        explanation = explainer.explain(film, [settings.layer], method=settings.method)
+        yield Case(file.name, film, explanation)

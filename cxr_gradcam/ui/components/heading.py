@@ -10,7 +10,8 @@ from cxr_gradcam.render import to_grey
 from cxr_gradcam.ui import session
 from cxr_gradcam.ui.components.picture import encode_png
 from cxr_gradcam.ui.session import Shown
-from cxr_gradcam.ui.text import class_label, plain
+from cxr_gradcam.ui.text import plain
+from cxr_gradcam.words import class_label
 
 THUMBNAIL_SIDE = 160  # pixels, twice what it is wide on the page
 

@@ -11,7 +11,7 @@ from cxr_gradcam.explainer import Explanation
 from cxr_gradcam.localisation import Localisation, localise
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys, Shown
-from cxr_gradcam.ui.text import class_label
+from cxr_gradcam.words import class_label
 
 NO_LESION = "This phantom is drawn as Normal: no lesion is planted in it, so there is none to find."
 NO_HEAT = "There is no heat to hold against the lesion: no positive evidence."

@@ -14,7 +14,8 @@ from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import MAIN_LAYERS
 from cxr_gradcam.ui.components.picture import note, section
 from cxr_gradcam.ui.components.table import table
-from cxr_gradcam.ui.text import class_label, layer_cells, layer_name, layer_words
+from cxr_gradcam.ui.text import layer_cells, layer_words
+from cxr_gradcam.words import class_label, layer_name
 
 MODEL_CARD = BUNDLED_CHECKPOINT.with_name("MODEL_CARD.md")
 _LONGEST = 300  # characters of a value; a header may hold anything

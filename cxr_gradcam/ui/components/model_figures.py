@@ -15,7 +15,7 @@ import streamlit as st
 
 from cxr_gradcam.ui.components.picture import note, section
 from cxr_gradcam.ui.components.table import table
-from cxr_gradcam.ui.text import class_label
+from cxr_gradcam.words import class_label
 
 # Where figures may come from, the most telling first.
 _PARTS = {

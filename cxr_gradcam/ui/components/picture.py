@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from cxr_gradcam.render import colormap_table
-from cxr_gradcam.ui.text import number
+from cxr_gradcam.words import number
 
 _FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 _STOPS = 24

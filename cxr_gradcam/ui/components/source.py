@@ -21,7 +21,8 @@ from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
 from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components.gallery import tile
 from cxr_gradcam.ui.session import Keys, Shown
-from cxr_gradcam.ui.text import class_label, plain
+from cxr_gradcam.ui.text import plain
+from cxr_gradcam.words import class_label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,7 @@ def _uploader(label: str, help_line: str) -> None:
 
 def _take_uploads() -> None:
     """Read what is new in the uploader, show the first good one, forget what was taken out."""
-    files = _uploads()
+    files = uploads()
     known = _read_files()
     new = [file_id for file_id in files if file_id not in known]
     outcomes = {file_id: known.get(file_id) or _read(files[file_id]) for file_id in files}
@@ -93,7 +94,8 @@ def _take_uploads() -> None:
         session.clear()
 
 
-def _uploads() -> dict[str, UploadedFile]:
+def uploads() -> dict[str, UploadedFile]:
+    """Return the visitor's files by their ids, those that cannot be read among them."""
     files = cast("list[UploadedFile]", st.session_state.get(Keys.UPLOADS) or [])
     return {file.file_id: file for file in files}
 
@@ -117,7 +119,7 @@ def _load_upload(file: UploadedFile) -> Radiograph:
 
 
 def _show_upload(file_id: str) -> None:
-    _show(Shown(_load_upload(_uploads()[file_id]), "upload", file_id))
+    _show(Shown(_load_upload(uploads()[file_id]), "upload", file_id))
 
 
 def problems(*, skip: bool = False) -> None:
@@ -159,7 +161,7 @@ def _upload_chooser() -> None:
 
 def _choose_upload() -> None:
     file_id = st.session_state.get(Keys.UPLOAD)
-    if file_id in _uploads():
+    if file_id in uploads():
         _show_upload(file_id)
 
 

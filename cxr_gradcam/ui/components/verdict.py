@@ -10,7 +10,7 @@ from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.explainer import Explanation
 from cxr_gradcam.render import DISCLAIMER
 from cxr_gradcam.ui.components.model_figures import calibration_error
-from cxr_gradcam.ui.text import class_label
+from cxr_gradcam.words import class_label
 
 
 def verdict(explanation: Explanation, classifier: Classifier) -> None:

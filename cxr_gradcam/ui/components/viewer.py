@@ -23,7 +23,7 @@ from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.render import NO_EVIDENCE
 from cxr_gradcam.ui.components.film import send_film
 from cxr_gradcam.ui.frontend import LOADER
-from cxr_gradcam.ui.text import class_label, layer_name, per_cell
+from cxr_gradcam.words import class_label, layer_name, per_cell
 
 ZERO_MAP = f"{NO_EVIDENCE} for this class at this layer"
 _OUTLINE_ERROR = 0.5  # pixels by which a lesion's outline may be simplified

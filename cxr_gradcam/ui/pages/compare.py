@@ -29,7 +29,6 @@ from cxr_gradcam.ui.components.compare_panels import (
     class_panels,
     contrast_panels,
     film_panels,
-    knows_no_class,
     layer_panels,
     method_panels,
 )
@@ -40,7 +39,8 @@ from cxr_gradcam.ui.components.picture import note, section
 from cxr_gradcam.ui.components.verdict import strangeness, verdict
 from cxr_gradcam.ui.components.viewer import viewer
 from cxr_gradcam.ui.session import Shown
-from cxr_gradcam.ui.text import class_label, layer_name, plain
+from cxr_gradcam.ui.text import plain
+from cxr_gradcam.words import class_label, knows_no_class, layer_name
 
 OWN_SCALES = (
     "Each map is on its own scale: a weak one looks as hot as a strong one, so colours cannot be "

@@ -18,7 +18,8 @@ from cxr_gradcam.ui.components.picture import note, section
 from cxr_gradcam.ui.components.verdict import verdict
 from cxr_gradcam.ui.components.viewer import Panel, viewer
 from cxr_gradcam.ui.session import Explained, Shown
-from cxr_gradcam.ui.text import layer_name, map_title, scale_words, score_sentence
+from cxr_gradcam.ui.text import scale_words, score_sentence
+from cxr_gradcam.words import layer_name, map_title
 
 
 def show() -> None:
@@ -39,7 +40,7 @@ def show() -> None:
         explained = _explain(explainer, current.radiograph, look)
         _pictures(current, explained, class_name, look, wants_lesion)
     with buttons:
-        downloads(current.radiograph, explained.explanation, class_name, look)
+        downloads(current, explained.explanation, explainer, class_name, look)
     if METHODS[look.method].needs != "activation":
         _every_class(current, explained, look, wants_lesion)
 

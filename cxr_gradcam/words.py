@@ -1,0 +1,78 @@
+"""Numbers, names and verdicts in words, the same on the page and in what leaves it."""
+
+from __future__ import annotations
+
+from cxr_gradcam.cam import METHODS
+from cxr_gradcam.explainer import Explanation
+
+
+def class_label(name: str) -> str:
+    """Return a class name as one reads it: `Lung_Opacity` is shown as `Lung Opacity`."""
+    return name.replace("_", " ")
+
+
+def layer_name(layer: str) -> str:
+    """Return the last part of a layer's path: `norm5` for `features.norm5`."""
+    return layer.rpartition(".")[2]
+
+
+def number(value: float) -> str:
+    """Return a number with three significant digits, without an exponent where it reads well."""
+    if value == 0:
+        return "0"
+    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e4 else f"{value:.2e}"
+
+
+def signed(value: float) -> str:
+    """Return a number with two decimals and its sign, the minus as wide as the plus."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def per_cell(explanation: Explanation) -> str:
+    """Return the unit of the map's numbers in words."""
+    return f"{explanation.unit} per cell"
+
+
+def map_title(class_name: str, method: str, layer: str) -> str:
+    """Return whose map it is: the class, unless the method knows none, the method and the layer."""
+    whose = "" if knows_no_class(method) else f"{class_label(class_name)} · "
+    return f"{whose}{METHODS[method].label} · {layer_name(layer)}"
+
+
+def knows_no_class(method: str) -> bool:
+    """Tell whether a method gives every class the same map."""
+    return METHODS[method].needs == "activation"
+
+
+def calibration_words(temperature: float, class_count: int) -> str:
+    """Say what the probabilities are worth.
+
+    Args:
+        temperature: what the logits are divided by; 1 where the checkpoint is not calibrated.
+        class_count: how many classes share the probability.
+    """
+    calibrated = "not calibrated"
+    if temperature != 1:
+        calibrated = f"calibrated with the temperature {number(temperature)}"
+    return (
+        f"Probabilities of a research model, {calibrated}: it always answers with one of its "
+        f"{class_count} classes, whatever the picture shows."
+    )
+
+
+def familiarity_words(explanation: Explanation) -> str:
+    """Say in words whether the picture looks like those the model learned from."""
+    share = explanation.familiarity
+    if share is None:
+        return "This checkpoint cannot tell whether the picture looks like those it learned from."
+    told = f"{share:.0%}" if share >= 0.1 else f"{share:.1%}" if share >= 0.001 else "hardly any"
+    if explanation.familiar:
+        return (
+            "This looks like the chest X-rays that the model learned from: of those it was "
+            f"checked on, {told} look as strange or stranger."
+        )
+    return (
+        "This does not look like the chest X-rays that the model learned from: of those it was "
+        f"checked on, {told if told == 'hardly any' else f'only {told}'} look as strange. It names "
+        "a class all the same; put no trust in the probabilities or in the maps."
+    )

@@ -26,7 +26,7 @@ from cxr_gradcam.words import (
 )
 
 TITLE = "Why the classifier says what it says"
-_TICKS = (0, 0.25, 0.5, 0.75, 1)
+_TICKS = (0, 0.5, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +278,7 @@ def _contents(sections: Sequence[Section]) -> str:
         ]
         for position, section in enumerate(sections, start=1)
     ]
-    columns = ("Radiograph", "Predicted class", "Probability", "Looks like the training films")
+    columns = ("Radiograph", "Predicted class", "Probability", "Looks familiar")
     return (
         '<nav aria-labelledby="contents"><h2 id="contents">Contents</h2>'
         f"{table('What was said of each radiograph', columns, rows, kind='texts')}</nav>"

@@ -21,7 +21,7 @@ _CSS = """
 }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 62rem; padding: 1.5rem clamp(1rem, 4vw, 2.5rem) 2.5rem;
-  background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+  background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
 h1, h2, h3 { line-height: 1.25; overflow-wrap: anywhere; font-weight: 600; }
 h1 { font-size: 1.7rem; margin: 1.2rem 0 .3rem; }
 h2 { font-size: 1.3rem; margin: 0 0 .2rem; }
@@ -46,7 +46,7 @@ thead th { font-weight: 500; color: var(--soft); vertical-align: bottom; }
 th:first-child, .texts :is(th, td) { text-align: left; }
 th:last-child, td:last-child { padding-right: 0; }
 tbody th { font-weight: 500; }
-.texts :is(th, td) { overflow-wrap: anywhere; }
+.texts tbody :is(th, td) { overflow-wrap: anywhere; }
 .top th, .top td { font-weight: 700; }
 .pictures { display: grid; gap: 1rem; margin-top: .6rem; align-items: start;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); }
@@ -65,16 +65,20 @@ dl { display: grid; grid-template-columns: minmax(7rem, 11rem) 1fr; gap: .3rem 1
   font-size: .92rem; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
-@media (max-width: 34rem) { .pictures { grid-template-columns: 1fr 1fr; }
+@media (max-width: 34rem) { .pictures { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .5rem; } }
 @page { size: A4; margin: 14mm; }
 @media print {
-  body { max-width: none; padding: 0; font-size: 10.5pt; }
+  html { font-size: 9.5pt; }
+  body { max-width: none; padding: 0; line-height: 1.4; }
+  h3 { margin-top: 1.1rem; }
   section.film { break-before: page; border-top: 0; margin: 0; padding: 0; }
   section.first { break-before: auto; margin-top: 1rem; }
-  .pictures { grid-template-columns: repeat(3, 1fr); gap: .7rem; }
-  figure, tr, dl, .disclaimer, .warning { break-inside: avoid; }
+  nav ~ section.first { break-before: page; margin: 0; }
+  figure > img { max-height: 56mm; object-fit: contain; }
+  .pictures { grid-template-columns: repeat(3, minmax(0, 1fr)); gap: .7rem; }
+  figure, .scroll, dl, .disclaimer, .warning { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
   .disclaimer, .warning, img { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .scroll { overflow: visible; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,7 +97,7 @@ def downloads(
     everything = "radiographs" if others else film
     files: list[tuple[str, str, Callable[[Choice], bytes], str, str]] = [
         ("Overlay PNG", Keys.OVERLAY, _overlay, f"{film}-overlay-{mapped}.png", "image/png"),
-        ("Heatmap NPY", Keys.HEATMAP, _heatmap, f"{film}-heatmap-{mapped}.npy", "application/npy"),
+        ("Heatmap NPY", Keys.HEATMAP, _heatmap, _heatmap_name(choice, mapped), "application/npy"),
         ("Record JSON", Keys.RECORD, _record, f"{film}-{RECORD}", "application/json"),
         ("Report", Keys.REPORT, _report, f"{everything}-report.html", "text/html"),
         ("Everything ZIP", Keys.ARCHIVE, _archive, f"{everything}.zip", "application/zip"),
@@ -143,6 +144,17 @@ def _choose_others(shown: Shown) -> Mapping[str, UploadedFile]:
         persist_state="session",
     )
     return others if every else {}
+
+
+def _heatmap_name(choice: Choice, mapped: str) -> str:
+    """Return a name that no other heatmap has.
+
+    Streamlit tells large files apart by their name, their length and samples of their bytes, which
+    for heatmaps of one size may all be zeros: somebody could get the heatmap of another's film.
+    """
+    origin = f"{choice.radiograph.digest} {choice.export.classifier.digest}"
+    unique = hashlib.sha256(origin.encode()).hexdigest()[:8]
+    return f"{_stem(choice)}-heatmap-{mapped}-{choice.export.settings.scale}-{unique}.npy"
 
 
 def _stem(choice: Choice) -> str:

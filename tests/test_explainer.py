@@ -293,7 +293,7 @@ def test_a_map_without_positive_evidence_stays_zero(
 ) -> None:
     zero = [
         (explanation, name)
-        for explanation in explainer.explain_batch(phantoms, ["features.denseblock4"])
+        for explanation in explainer.explain_batch(phantoms, ["features.norm5"])
         for name in explanation.classes
         if not explanation.cam(name).any()
     ]

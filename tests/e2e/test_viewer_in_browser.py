@@ -108,6 +108,7 @@ class View:
         self.focus(1)
         for key in keys:
             self.page.keyboard.press(key)
+        self.rest()
 
     def slide(self, label: str, value: int) -> None:
         self.page.get_by_role("slider", name=label).first.fill(str(value))

@@ -45,6 +45,8 @@ def drop(page: Any, name: str, data: bytes) -> None:
         }""",
         [name, base64.b64encode(data).decode()],
     )
+    zones = "document.querySelectorAll('[data-testid=stFileUploaderDropzone]').length === 1"
+    page.wait_for_function(zones)  # while a page makes way for another, both have one
     zone = page.get_by_test_id("stFileUploaderDropzone")
     for event in ("dragenter", "dragover", "drop"):
         zone.dispatch_event(event, {"dataTransfer": transfer})

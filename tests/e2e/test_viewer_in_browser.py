@@ -372,7 +372,7 @@ def test_the_whole_box_holds_all_the_heat_and_the_models_view_all_the_evidence(
 
 
 def test_everything_obeys_a_key_and_none_reaches_streamlit(view: View, address: str) -> None:
-    view.open(f"{address}/?film=deep")
+    view.open(f"{address}/?film=deep&class=Lung_Opacity")
     sent = len(view.sent)
     pressed = view.page.locator(".bar").first.locator("[aria-pressed=true], [aria-checked=true]")
     for key, label in (("h", "Heat"), ("n", "Native cells"), ("k", "Contours"), ("i", "Invert"),

@@ -36,7 +36,8 @@ def main() -> None:
     st.set_page_config(layout="wide", initial_sidebar_state="collapsed")
     name = st.query_params.get("film", "wide")
     chosen, explanation = explained(name)
-    class_name = st.pills("Class", explanation.classes, default="COVID") or "COVID"
+    asked = st.query_params.get("class", "COVID")
+    class_name = st.pills("Class", explanation.classes, default=asked) or asked
     top = explanation.peak(class_name, LAST_LAYER, "shared")
     pair = [
         Panel(chosen, "Radiograph", lesion=lesion(name)),

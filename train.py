@@ -56,7 +56,9 @@ def train(
     input_size: Annotated[
         int | None, _option("Side of the model input in pixels, a multiple of 32.", "224")
     ] = None,
-    epochs: Annotated[int | None, _option("At most.", "20")] = None,
+    epochs: Annotated[
+        int | None, _option("At most; 0 only calibrates and evaluates the weights.", "20")
+    ] = None,
     batch_size: Annotated[
         int | None, _option("Images per step, over all processes together.", "32")
     ] = None,

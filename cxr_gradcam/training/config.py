@@ -31,7 +31,8 @@ class Config:
         data: the dataset folder.
         weights: to start from: "bundled", "imagenet", "scratch", or the path of a checkpoint.
         input_size: side of the square model input in pixels, a multiple of 32.
-        epochs: how often every training image is seen, at most.
+        epochs: how often every training image is seen, at most. 0 trains nothing: the weights are
+            calibrated and evaluated as they are, for this input size.
         batch_size: images per step, over all processes together.
         learning_rate: AdamW's, at its highest.
         weight_decay: AdamW's, for convolutions and the classifier; norms and biases have none.
@@ -86,7 +87,7 @@ class Config:
                 SMALLEST_INPUT <= size <= LARGEST_INPUT and size % step == 0,
                 f"a multiple of {step} from {SMALLEST_INPUT} to {LARGEST_INPUT}",
             ),
-            "epochs": (self.epochs >= 1, "1 or more"),
+            "epochs": (self.epochs >= 0, "0 or more"),
             "batch_size": (self.batch_size >= 2, "2 or more"),
             "learning_rate": (self.learning_rate > 0, "above 0"),
             "weight_decay": (self.weight_decay >= 0, "0 or more"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +49,7 @@ class Start:
         mean, std: per channel, that its weights expect.
         source: where the weights come from, in words, for the record.
         resting: modules that stay in eval mode while the network trains.
+        training: how the weights came about, as their checkpoint says.
     """
 
     network: nn.Module
@@ -55,6 +57,7 @@ class Start:
     std: Triple
     source: str
     resting: tuple[nn.Module, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare_start(config: Config, class_names: Sequence[str]) -> Start:
@@ -102,7 +105,7 @@ def load_start(weights: str, class_names: Sequence[str], seed: int) -> Start:
     source = (
         f"{'bundled checkpoint' if weights == BUNDLED else path.name} ({checkpoint.digest[:12]})"
     )
-    return Start(network, checkpoint.mean, checkpoint.std, source)
+    return Start(network, checkpoint.mean, checkpoint.std, source, training=checkpoint.training)
 
 
 def _imagenet_weights() -> Mapping[str, Tensor]:

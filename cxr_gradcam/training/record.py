@@ -36,11 +36,13 @@ class Provenance:
         config: the recipe.
         source: where the weights at the start came from.
         images: split -> class -> how many.
+        before: what the weights at the start say of their own training.
     """
 
     config: Config
     source: str
     images: Mapping[str, Mapping[str, int]]
+    before: Mapping[str, Any]
 
     def to_dict(self, position: Position, learner: Learner) -> dict[str, Any]:
         """Return the provenance of the weights at a position, for a checkpoint's header."""
@@ -62,7 +64,7 @@ class Provenance:
             "processes": accelerator.num_processes,
             "torch": torch.__version__,
             "python": platform.python_version(),
-        }
+        } | ({"before": self.before} if self.before else {})
 
 
 def count_images(splits: Splits) -> dict[str, dict[str, int]]:

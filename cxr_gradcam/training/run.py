@@ -92,7 +92,8 @@ class Run:
     @property
     def provenance(self) -> Provenance:
         """What is known before the first step."""
-        return Provenance(self.config, self.start.source, count_images(self.splits))
+        images = count_images(self.splits)
+        return Provenance(self.config, self.start.source, images, self.start.training)
 
 
 def choose_config(out: Path, asked: Mapping[str, Any], *, resume: bool) -> Config:
@@ -202,10 +203,23 @@ def train(run: Run) -> Position:
     position = load_state(run.out, learner.network, learner.average, learner.optimizer)
     if run.is_first:
         remove_leftovers(run.out)
-    plan = Plan(len(images), min(config.batch_size, len(images)), config.seed)
-    position = _fit(run, learner, plan, images, val_images, position or Position())
-    if position.best_epoch >= 0:
+    if config.epochs:
+        plan = Plan(len(images), min(config.batch_size, len(images)), config.seed)
+        position = _fit(run, learner, plan, images, val_images, position or Position())
+    else:
+        position = _keep_start(run, learner)
+    if position.best_epoch >= 0 or not config.epochs:
         _finish(run, learner, images, val_images, position)
+    run.accelerator.wait_for_everyone()
+    return position
+
+
+def _keep_start(run: Run, learner: Learner) -> Position:
+    """Take the weights as they came for the best of a run that trains nothing."""
+    position = Position(is_done=True)
+    if run.is_first and not (run.out / BEST_FILE).exists():
+        training = run.provenance.to_dict(position, learner)
+        save_best(replace(_current(run, learner), training=training), run.out)
     run.accelerator.wait_for_everyone()
     return position
 

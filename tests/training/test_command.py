@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import train
-from cxr_gradcam.checkpoint import load_checkpoint
+from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT, load_checkpoint
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import draw_phantom
@@ -53,7 +53,7 @@ def test_help_shows_the_defaults_of_the_config() -> None:
         ([], "There is no data to train on: give the dataset folder with --data."),
         (["--data", "/nowhere"], "There is no dataset folder at /nowhere"),
         (["--data", "{data}", "--input-size", "100"], "--input-size is 100: choose a multiple"),
-        (["--data", "{data}", "--epochs", "0"], "--epochs is 0: choose 1 or more."),
+        (["--data", "{data}", "--epochs", "-1"], "--epochs is -1: choose 0 or more."),
         (["--data", "{data}", "--precision", "fp8"], "--precision is 'fp8': choose one of auto"),
         (["--data", "{data}", "--learning-rate", "nan"], "--learning-rate is nan: choose above 0."),
         (["--data", "{data}", "--device", "tpu"], "There is no device 'tpu'"),
@@ -137,3 +137,22 @@ def test_a_newcomer_trains_and_opens_the_result(phantom_data: Path, tmp_path: Pa
     assert sum(explanation.probabilities.values()) == pytest.approx(1)
     assert explanation.familiarity is not None
     assert 0 <= explanation.familiarity <= 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_no_epochs_calibrate_the_weights_as_they_are(
+    phantom_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = ["--data", str(phantom_data), "--out", str(out), "--input-size", "64"]
+    assert train.main([*arguments, "--epochs", "0"]) == 0
+    before, after = map(load_checkpoint, (BUNDLED_CHECKPOINT, out / "best.safetensors"))
+    assert all(after.weights[name].equal(value) for name, value in before.weights.items())
+    assert after.input_size == 64
+    assert after.temperature != before.temperature
+    assert after.familiarity is not None
+    assert after.metrics["test"]["n"] > 0
+    assert after.training["epochs"] == 0
+    assert after.training["before"] == before.training
+    assert train.main(["--out", str(out), "--resume"]) == 0
+    assert "This run is finished already." in capsys.readouterr().err

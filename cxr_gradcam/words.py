@@ -44,16 +44,17 @@ def knows_no_class(method: str) -> bool:
     return METHODS[method].needs == "activation"
 
 
-def calibration_words(temperature: float, class_count: int) -> str:
+def calibration_words(temperature: float, class_count: int, error: float | None = None) -> str:
     """Say what the probabilities are worth.
 
     Args:
         temperature: what the logits are divided by; 1 where the checkpoint is not calibrated.
         class_count: how many classes share the probability.
+        error: expected calibration error in [0, 1], where it was measured.
     """
-    calibrated = "not calibrated"
-    if temperature != 1:
-        calibrated = f"calibrated with the temperature {number(temperature)}"
+    calibrated = "not calibrated" if temperature == 1 else "calibrated"
+    if temperature != 1 and error is not None:
+        calibrated += f" (off by {100 * error:.1f} points on average where it was tested)"
     return (
         f"Probabilities of a research model, {calibrated}: it always answers with one of its "
         f"{class_count} classes, whatever the picture shows."
@@ -74,5 +75,6 @@ def familiarity_words(explanation: Explanation) -> str:
     return (
         "This does not look like the chest X-rays that the model learned from: of those it was "
         f"checked on, {told if told == 'hardly any' else f'only {told}'} look as strange. It names "
-        "a class all the same; put no trust in the probabilities or in the maps."
+        "a class all the same; put no trust in the probabilities or in the maps. Is it a frontal "
+        "chest X-ray, upright, with the air dark and the bones bright?"
     )

@@ -42,16 +42,7 @@ def class_panels(film: Film, answer: Explanation, layer: str, scale: Scale) -> l
         return [_class_free(film, answer, layer, METHODS[answer.method].label)]
     note = _scale_note(scale, "one scale for all classes")
     return [
-        _panel(
-            film,
-            answer,
-            name,
-            layer,
-            answer.peak(name, layer, scale),
-            class_label(name),
-            _share(answer, name),
-            note,
-        )
+        _class_panel(film, answer, name, layer, scale, _share(answer, name), note)
         for name in answer.classes
     ]
 
@@ -64,16 +55,7 @@ def layer_panels(
         return [_class_free(film, answer, layer, layer_name(layer)) for layer in layers]
     note = _scale_note(scale, "one scale for all classes at this layer")
     return [
-        _panel(
-            film,
-            answer,
-            name,
-            layer,
-            answer.peak(name, layer, scale),
-            class_label(name),
-            layer_name(layer),
-            note,
-        )
+        _class_panel(film, answer, name, layer, scale, layer_name(layer), note)
         for name in answer.classes
         for layer in layers
     ]
@@ -90,16 +72,7 @@ def method_panels(
     class_free = [answer for method, answer in answers.items() if knows_no_class(method)]
     note = _scale_note(scale, "one scale for all classes by this method")
     matrix = [
-        _panel(
-            film,
-            answer,
-            name,
-            layer,
-            answer.peak(name, layer, scale),
-            class_label(name),
-            METHODS[answer.method].label,
-            note,
-        )
+        _class_panel(film, answer, name, layer, scale, METHODS[answer.method].label, note)
         for name in with_class[0].classes
         for answer in with_class
     ]
@@ -192,6 +165,21 @@ def _panel(
         scale_note=scale_note,
         lesion=film.lesion,
     )
+
+
+def _class_panel(
+    film: Film,
+    answer: Explanation,
+    class_name: str,
+    layer: str,
+    scale: Scale,
+    subtitle: str,
+    scale_note: str,
+) -> Panel:
+    """Return a panel under the name of its class, on the scale asked for."""
+    top = answer.peak(class_name, layer, scale)
+    title = class_label(class_name)
+    return _panel(film, answer, class_name, layer, top, title, subtitle, scale_note)
 
 
 def _class_free(film: Film, answer: Explanation, layer: str, title: str) -> Panel:

@@ -17,7 +17,7 @@ from cxr_gradcam.explainer import Scale
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys
 from cxr_gradcam.ui.text import layer_cells, layer_words, plain
-from cxr_gradcam.words import class_label, layer_name
+from cxr_gradcam.words import class_label, knows_no_class, layer_name
 
 PREDICTED = ""  # the choice "whatever is predicted"; no class has an empty name
 
@@ -104,10 +104,9 @@ def _choose_method() -> str:
 
 
 def _method_note(method: str) -> None:
-    needs = METHODS[method].needs
-    if needs == "activation":
+    if knows_no_class(method):
         note(f"{METHODS[method].label} knows no class: it shows what the layer responds to most.")
-    elif needs == "passes":
+    elif METHODS[method].needs == "passes":
         note(
             f"{METHODS[method].label} runs the network once for every channel, up to 1,024 times. "
             "Choose another method to stop it."

@@ -46,7 +46,7 @@ def means(opened: Open) -> None:
                 _class(name, mean, top)
     if top > 0:
         words = "one scale for all classes; 1 would be the hottest place of every single film"
-        colour_bar(_COLORMAP, top, "mean heat", 0.0, words)
+        colour_bar(_COLORMAP, top, "mean heat", words)
     note(
         "The map is that of the class. Each film’s heatmap is divided by its own maximum, so that "
         "every film counts the same, stretched to a square and averaged; a film without positive "

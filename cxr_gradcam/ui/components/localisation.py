@@ -11,7 +11,7 @@ from cxr_gradcam.explainer import Explanation
 from cxr_gradcam.localisation import Localisation, localise
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys, Shown
-from cxr_gradcam.words import class_label
+from cxr_gradcam.words import class_label, knows_no_class
 
 NO_LESION = "This phantom is drawn as Normal: no lesion is planted in it, so there is none to find."
 NO_HEAT = "There is no heat to hold against the lesion: no positive evidence."
@@ -76,7 +76,7 @@ def in_words(found: Localisation) -> list[tuple[str, str, str]]:
 
 
 def _caution(shown: Shown, explanation: Explanation, class_name: str) -> str:
-    if METHODS[explanation.method].needs == "activation":
+    if knows_no_class(explanation.method):
         return f"{METHODS[explanation.method].label} knows no class, so neither do these numbers."
     if class_name != shown.label:
         return (

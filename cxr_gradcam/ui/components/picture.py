@@ -49,26 +49,23 @@ def picture(pixels: np.ndarray, title: str, alt: str, aside: str = "") -> None:
     st.image(encode_png(pixels), width="stretch", output_format="PNG", alt=alt)
 
 
-def colour_bar(colormap: str, top: float, unit: str, threshold: float, note: str) -> None:
+def colour_bar(colormap: str, top: float, unit: str, note: str) -> None:
     """Draw the scale from 0 to the value that the hottest colour stands for.
 
     Args:
         colormap: one of `render.COLORMAPS`.
         top: that value; positive.
         unit: what it counts.
-        threshold: share of `top` up to which nothing is painted; left blank in the bar.
         note: what the scale belongs to; plain text.
     """
     table = colormap_table(colormap)
     places = np.linspace(0, 255, _STOPS).astype(int)
     colours = ", ".join("rgb({}, {}, {})".format(*table[place]) for place in places)
-    blank = f"{threshold:.0%}"
     ticks = "".join(f"<span>{number(share * top)}</span>" for share in (0, 0.25, 0.5, 0.75, 1))
     st.html(
         '<div class="cxr-bar">'
         f'<div class="cxr-ramp" role="img" aria-label="Colours from 0 to {number(top)} '
-        f'{escape(unit)}"><div style="background: linear-gradient(90deg, {colours}); '
-        f'clip-path: inset(0 0 0 {blank})"></div></div>'
+        f'{escape(unit)}"><div style="background: linear-gradient(90deg, {colours})"></div></div>'
         f'<div class="cxr-ticks">{ticks}</div>'
         f'<p class="cxr-note"><b>{escape(unit)}</b> · {escape(note)}</p></div>'
     )

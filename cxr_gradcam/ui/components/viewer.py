@@ -23,7 +23,7 @@ from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.render import NO_EVIDENCE
 from cxr_gradcam.ui.components.film import send_film
 from cxr_gradcam.ui.frontend import LOADER
-from cxr_gradcam.words import class_label, layer_name, per_cell
+from cxr_gradcam.words import class_label, knows_no_class, layer_name, per_cell
 
 ZERO_MAP = f"{NO_EVIDENCE} for this class at this layer"
 _OUTLINE_ERROR = 0.5  # pixels by which a lesion's outline may be simplified
@@ -106,9 +106,9 @@ def alternative_text(panel: Panel) -> str:
     """Return what a panel shows, for those who cannot see it."""
     if panel.explanation is None:
         return "Radiograph without colours"
-    method = METHODS[panel.explanation.method]
-    whose = "" if method.needs == "activation" else f"{class_label(panel.class_name)}, "
-    where = f"{whose}{method.label}, {layer_name(panel.layer)}"
+    method = panel.explanation.method
+    whose = "" if knows_no_class(method) else f"{class_label(panel.class_name)}, "
+    where = f"{whose}{METHODS[method].label}, {layer_name(panel.layer)}"
     if panel.top > 0:
         return f"Radiograph with the heatmap of {where}"
     return f"Radiograph without colours: {NO_EVIDENCE} for {where}"
@@ -137,7 +137,7 @@ def _describe_map(panel: Panel, explanation: Explanation) -> dict[str, Any]:
 
 def _evidence(panel: Panel, explanation: Explanation) -> dict[str, Any] | None:
     """Return what the cells of the last layer add to the score, where the map is about that."""
-    if panel.layer != LAST_LAYER or METHODS[explanation.method].needs == "activation":
+    if panel.layer != LAST_LAYER or knows_no_class(explanation.method):
         return None
     evidence = explanation.evidence(panel.class_name)
     if explanation.contrast is not None:

@@ -36,11 +36,11 @@ from cxr_gradcam.ui.components.compare_second import choose_second
 from cxr_gradcam.ui.components.heading import heading, name
 from cxr_gradcam.ui.components.localisation import wants_lesion
 from cxr_gradcam.ui.components.picture import note, section
-from cxr_gradcam.ui.components.verdict import strangeness, verdict
+from cxr_gradcam.ui.components.verdict import verdict
 from cxr_gradcam.ui.components.viewer import viewer
 from cxr_gradcam.ui.session import Shown
 from cxr_gradcam.ui.text import plain
-from cxr_gradcam.words import class_label, knows_no_class, layer_name
+from cxr_gradcam.words import class_label, familiarity_words, knows_no_class, layer_name
 
 OWN_SCALES = (
     "Each map is on its own scale: a weak one looks as hot as a strong one, so colours cannot be "
@@ -85,14 +85,11 @@ def _classes(film: Film, maps: Mapping[str, Explanation], row: Row) -> None:
         method = choices.choose_method(FAST_METHODS)
     with row.scale:
         scale = _choose_scale(method)
-    if knows_no_class(method):
-        note(_class_free_words(method))
-    else:
-        note(
-            OWN_SCALES
-            if scale == "each"
-            else "All classes are on one scale: a colour means as much evidence in every picture."
-        )
+    _note_on_scale(
+        method,
+        scale,
+        "All classes are on one scale: a colour means as much evidence in every picture.",
+    )
     viewer(class_panels(film, maps[method], layer, scale), key="compare_classes", columns=4)
 
 
@@ -101,15 +98,12 @@ def _layers(film: Film, maps: Mapping[str, Explanation], said: Explanation, row:
         method = choices.choose_method(FAST_METHODS)
     with row.scale:
         scale = _choose_scale(method)
-    if knows_no_class(method):
-        note(_class_free_words(method))
-    else:
-        note(
-            OWN_SCALES
-            if scale == "each"
-            else "Every class at every layer, from fine detail to the decision. Each layer has one "
-            "scale for all classes: compare colours within a layer, not between layers."
-        )
+    _note_on_scale(
+        method,
+        scale,
+        "Every class at every layer, from fine detail to the decision. Each layer has one scale "
+        "for all classes: compare colours within a layer, not between layers.",
+    )
     panels = layer_panels(film, maps[method], MAIN_LAYERS, scale)
     viewer(panels, key="compare_layers", columns=len(MAIN_LAYERS), tall=False)
     section("Do the layers agree?", METHODS[method].label)
@@ -184,8 +178,8 @@ def _films(explainer: Explainer, films: Sequence[Film], said: Explanation, row: 
     answers = [all_maps(explainer, film.radiograph)[method] for film in films]
     for film, answer in list(zip(films, answers, strict=True))[1:]:
         if answer.familiar is False:
-            words = strangeness(answer.familiarity or 0)
-            st.warning(f"{plain(film.name)}: {words}", icon=":material/warning:")
+            warning = f"{plain(film.name)}: {familiarity_words(answer)}"
+            st.warning(warning, icon=":material/warning:")
     note(
         "Both radiographs are on one scale: a colour means as much in one as in the other."
         if len(films) > 1
@@ -230,8 +224,12 @@ def _choose_agreement_class(said: Explanation) -> str:
         return choices.choose_class(said, "For the class")
 
 
-def _class_free_words(method: str) -> str:
-    return (
-        f"{METHODS[method].label} knows no class: it shows what the layer responds to most, the "
-        "same for every class, and stands here once, on its own scale."
-    )
+def _note_on_scale(method: str, scale: Scale, shared: str) -> None:
+    """Say which colours may be compared; `shared` where all classes are on one scale."""
+    if knows_no_class(method):
+        note(
+            f"{METHODS[method].label} knows no class: it shows what the layer responds to most, "
+            "the same for every class, and stands here once, on its own scale."
+        )
+    else:
+        note(OWN_SCALES if scale == "each" else shared)

@@ -19,7 +19,7 @@ from cxr_gradcam.ui.components.verdict import verdict
 from cxr_gradcam.ui.components.viewer import Panel, viewer
 from cxr_gradcam.ui.session import Explained, Shown
 from cxr_gradcam.ui.text import scale_words, score_sentence
-from cxr_gradcam.words import layer_name, map_title
+from cxr_gradcam.words import knows_no_class, layer_name, map_title
 
 
 def show() -> None:
@@ -41,7 +41,7 @@ def show() -> None:
         _pictures(current, explained, class_name, look, wants_lesion)
     with buttons:
         downloads(current, explained.explanation, explainer, class_name, look)
-    if METHODS[look.method].needs != "activation":
+    if not knows_no_class(look.method):
         _every_class(current, explained, look, wants_lesion)
 
 

@@ -27,7 +27,7 @@ from cxr_gradcam.survey.sheet import choose, draw_sheet
 from cxr_gradcam.survey.store import KEPT_STORES, Store, cache_folder
 from cxr_gradcam.survey.survey import Survey
 from cxr_gradcam.survey.thumbnails import SIDE, Thumbnails, decode
-from cxr_gradcam.training.evaluation import evaluate_logits
+from cxr_gradcam.training.scores import evaluate_logits
 
 PATIENCE = 60.0
 

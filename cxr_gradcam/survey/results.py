@@ -71,7 +71,7 @@ class Results:
 
     def metrics(self, bootstrap: int) -> dict[str, Any] | None:
         """Return the dictionary of `evaluation.evaluate_logits`; None where nothing is scored."""
-        from cxr_gradcam.training.evaluation import evaluate_logits  # scikit-learn comes slowly
+        from cxr_gradcam.training.scores import evaluate_logits  # scikit-learn comes slowly
 
         if not self.scored.any():
             return None

@@ -29,7 +29,7 @@ from cxr_gradcam.training.config import (
     resumed_config,
     save_config,
 )
-from cxr_gradcam.training.evaluation import evaluate_logits, evaluate_samples, fit_temperature
+from cxr_gradcam.training.evaluation import evaluate_samples
 from cxr_gradcam.training.images import Images, Plan, draw_phantoms, load_images
 from cxr_gradcam.training.loop import (
     Learner,
@@ -53,6 +53,7 @@ from cxr_gradcam.training.record import (
     save_history,
 )
 from cxr_gradcam.training.report import METRICS
+from cxr_gradcam.training.scores import evaluate_logits, fit_temperature
 from cxr_gradcam.training.state import Position, load_state, save_state
 from cxr_gradcam.training.stopping import Stop, Stopped, Stopwatch
 

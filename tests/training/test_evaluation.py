@@ -19,20 +19,19 @@ from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, write_phantoms
 from cxr_gradcam.radiograph import load_radiograph
 from cxr_gradcam.splits import SPLITS_FILE, save_splits, split_dataset
-from cxr_gradcam.training import evaluation
-from cxr_gradcam.training.evaluation import (
-    TEMPERATURES,
-    calibration,
-    evaluate_logits,
-    evaluate_samples,
-    find_samples,
-    fit_temperature,
-)
+from cxr_gradcam.training import scores
+from cxr_gradcam.training.evaluation import evaluate_samples, find_samples
 from cxr_gradcam.training.report import (
     Prediction,
     confusion_figure,
     reliability_figure,
     worst_errors_figure,
+)
+from cxr_gradcam.training.scores import (
+    TEMPERATURES,
+    calibration,
+    evaluate_logits,
+    fit_temperature,
 )
 
 NAMES = ("COVID", "Lung_Opacity", "Normal")
@@ -97,14 +96,14 @@ def test_a_drawn_set_scores_as_if_its_films_were_there() -> None:
     """The weighted counts behind the intervals against scikit-learn on the repeated films."""
     logits, labels = np.round(made_up(40)[0]), made_up(40)[1]
     probabilities, predicted = softmax(logits, axis=1), logits.argmax(axis=1)
-    weights = list(evaluation._drawn_weights(np.arange(40), 25, seed=3))
+    weights = list(scores._drawn_weights(np.arange(40), 25, seed=3))
     weights.append(np.where(labels == 1, 0, 1))  # a class that was not drawn
-    scores = evaluation._resampled_scores(probabilities, predicted, labels, weights)
-    for weight, row in zip(weights, scores, strict=True):
+    found = scores._resampled_scores(probabilities, predicted, labels, weights)
+    for weight, row in zip(weights, found, strict=True):
         repeated = [
             np.repeat(array, weight, axis=0) for array in (probabilities, predicted, labels)
         ]
-        np.testing.assert_allclose(row, evaluation._scores(*repeated), atol=1e-12)
+        np.testing.assert_allclose(row, scores._scores(*repeated), atol=1e-12)
 
 
 def test_intervals_are_percentiles_of_the_drawn_sets() -> None:

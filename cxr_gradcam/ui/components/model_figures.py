@@ -1,6 +1,6 @@
 """How good the model is, as its checkpoint says. The header is free-form JSON: nothing is trusted.
 
-What `training.evaluation.evaluate_logits` writes is shown; of anything else, what has the same
+What `training.scores.evaluate_logits` writes is shown; of anything else, what has the same
 names and makes sense. The rest is left out, and a checkpoint that says nothing gets a sentence.
 """
 

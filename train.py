@@ -94,7 +94,7 @@ def train(
         float | None, _option("Weight of a phantom's heat outside its lesion.", "0.3")
     ] = None,
     precision: Annotated[
-        str | None, _option("auto (bf16 on a GPU), bf16 or fp32.", "auto", "NAME")
+        str | None, _option("auto (bf16 where it is fast), bf16 or fp32.", "auto", "NAME")
     ] = None,
     compile: Annotated[
         bool | None, _option("A slow start, then more images/s.", "no-compile")

@@ -97,7 +97,8 @@ def make_accelerator(precision: str, device: str, *, compiled: bool = False) -> 
         # accelerate would warn about a number of threads that torchrun has set already.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.backends.cudnn.benchmark = True  # the shapes of a run never change
-    mixed = "no" if precision == "fp32" or (precision == "auto" and on_cpu) else "bf16"
+    slow = on_cpu and not _multiplies_bf16()
+    mixed = "no" if precision == "fp32" or (precision == "auto" and slow) else "bf16"
     # Statistics of the batch norms are averaged after the step instead, over all processes.
     parallel = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
     return Accelerator(
@@ -106,6 +107,12 @@ def make_accelerator(precision: str, device: str, *, compiled: bool = False) -> 
         kwargs_handlers=[parallel],
         dynamo_backend="inductor" if compiled else "no",
     )
+
+
+def _multiplies_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 by itself, and so faster than float32."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # younger than PyTorch 2.11
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def lost_another_process(error: RuntimeError) -> bool:

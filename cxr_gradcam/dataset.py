@@ -1,4 +1,4 @@
-"""The dataset folder: its classes, their image files and their lung masks.
+"""The dataset folder: its classes, their image files and their masks.
 
 Three layouts are read, in any mixture of readable formats:
 
@@ -23,8 +23,9 @@ DEFAULT_FOLDER = Path("data") / "COVID-19_Radiography_Dataset"
 SPLITS = ("train", "val", "test")
 IMAGES = "images"
 MASKS = "masks"
+LESIONS = "lesions"
 # Folders that stand beside a class's images but hold none, so they are never classes themselves.
-NOT_CLASSES = frozenset({IMAGES, MASKS, "lesions"})
+NOT_CLASSES = frozenset({IMAGES, MASKS, LESIONS})
 
 
 class DatasetError(ValueError):
@@ -68,12 +69,25 @@ class Dataset:
         Raises:
             DatasetError: when a folder of masks may not be read.
         """
+        return self._beside_images(MASKS)
+
+    @cached_property
+    def lesion_masks(self) -> Mapping[Path, Path]:
+        """Image file -> the mask of its planted lesion, in `lesions`, where phantoms have one.
+
+        Raises:
+            DatasetError: when a folder of masks may not be read.
+        """
+        return self._beside_images(LESIONS)
+
+    def _beside_images(self, kind: str) -> Mapping[Path, Path]:
+        """Return image file -> the file of the same name in the folder `kind` of its class."""
         found: dict[Path, Path] = {}
         listed: dict[Path, dict[str, Path]] = {}
         for path in (path for paths in self.images.values() for path in paths):
             folder = path.parent.parent if path.parent.name == IMAGES else path.parent
             if folder not in listed:
-                listed[folder] = _masks(folder / MASKS)
+                listed[folder] = _masks(folder / kind)
             if path.stem in listed[folder]:
                 found[path] = listed[folder][path.stem]
         return found

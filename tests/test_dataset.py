@@ -64,9 +64,14 @@ def test_class_without_images_is_left_out(tmp_path: Path) -> None:
 def test_masks_are_matched_by_name_in_each_layout(tmp_path: Path) -> None:
     make(tmp_path, "A/images/1.png", "A/images/2.png", "A/masks/1.PNG", "A/masks/9.png")
     make(tmp_path, "B/1.jpg", "B/masks/1.png", "B/masks/2.txt", "C/images/1.png")
-    assert read_dataset(tmp_path).lung_masks == {
+    make(tmp_path, "A/lesions/2.png")
+    dataset = read_dataset(tmp_path)
+    assert dataset.lung_masks == {
         tmp_path / "A/images/1.png": tmp_path / "A/masks/1.PNG",
         tmp_path / "B/1.jpg": tmp_path / "B/masks/1.png",
+    }
+    assert dataset.lesion_masks == {
+        tmp_path / "A/images/2.png": tmp_path / "A/lesions/2.png",
     }
 
 

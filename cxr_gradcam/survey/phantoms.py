@@ -12,13 +12,18 @@ COUNT = 40
 _SIZE = 256
 
 
+def phantom_place(cache: Path) -> Path:
+    """Return where the phantoms lie below `cache` once they are drawn."""
+    return cache / f"phantoms-{COUNT}-{_SIZE}"
+
+
 def phantom_folder(cache: Path) -> Path:
     """Return a dataset folder of phantoms below `cache`, drawn now if it is not there.
 
     Raises:
         OSError: when it cannot be written.
     """
-    folder = cache / f"phantoms-{COUNT}-{_SIZE}"
+    folder = phantom_place(cache)
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)

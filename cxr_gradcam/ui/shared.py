@@ -12,6 +12,8 @@ from cxr_gradcam.dataset import Dataset, find_dataset
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, Phantom, draw_phantom
 from cxr_gradcam.render import to_grey
+from cxr_gradcam.survey.phantoms import phantom_place
+from cxr_gradcam.survey.store import cache_folder
 from cxr_gradcam.ui import session
 from cxr_gradcam.ui.components.picture import encode_png
 from cxr_gradcam.ui.models import list_models
@@ -66,6 +68,17 @@ def dataset() -> Dataset | None:
         DatasetError: when a folder is set up and is no dataset.
     """
     return _list(os.environ.get("CXR_DATA", ""), str(Path.cwd()))
+
+
+def linked() -> Dataset | None:
+    """Return what a film of the address is looked up in: the dataset, else the phantoms that a
+    visitor had drawn for want of one; None where there are neither.
+
+    Raises:
+        DatasetError: when a folder is set up and is no dataset.
+    """
+    phantoms = phantom_place(cache_folder())
+    return dataset() or (_list(str(phantoms), "") if phantoms.is_dir() else None)
 
 
 @st.cache_resource(max_entries=4, ttl=LISTING_SECONDS, show_spinner=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from cxr_gradcam.survey.results import Results
-from cxr_gradcam.ui.components import frame
+from cxr_gradcam.ui.components import frame, source
 from cxr_gradcam.ui.components.dataset_choices import choose_films, choose_page
 from cxr_gradcam.ui.components.dataset_grid import film_grid
-from cxr_gradcam.ui.components.dataset_state import Open, open_film, printable, thumbnails
+from cxr_gradcam.ui.components.dataset_state import Open, printable, thumbnails
 from cxr_gradcam.ui.text import plain
 from cxr_gradcam.words import class_label
 
@@ -26,7 +26,7 @@ def browse(opened: Open) -> None:
     clicked = film_grid(results, places, thumbnails().of(films))
     _unreadable(results)
     if clicked is not None:
-        if open_film(opened, clicked):
+        if source.open_film(clicked.label, clicked.name):
             frame.go_to("Explain")
         st.rerun()
 

@@ -12,22 +12,18 @@ from typing import Final
 
 import streamlit as st
 
-from cxr_gradcam.radiograph import RadiographError, load_radiograph
-from cxr_gradcam.survey.folder import Film, Folder, list_folder
+from cxr_gradcam.survey.folder import Folder, list_folder
 from cxr_gradcam.survey.phantoms import phantom_folder
 from cxr_gradcam.survey.registry import Registry
 from cxr_gradcam.survey.store import cache_folder
 from cxr_gradcam.survey.survey import Survey
 from cxr_gradcam.survey.thumbnails import Thumbnails
-from cxr_gradcam.ui import session, shared
-from cxr_gradcam.ui.components import source
-from cxr_gradcam.ui.session import Shown
+from cxr_gradcam.ui import shared
 
 ANY = ""  # in a choice: no restriction; no class has an empty name
 FILMS, FIGURES, MAPS, SHEET = "Films", "Figures", "Heatmaps", "Samples"
 LISTING_SECONDS = 60  # after which new and changed files are noticed
 _PHANTOMS = "_dataset_phantoms"  # this visitor browses phantoms
-_PROBLEM = "_dataset_problem"
 
 
 class Keys:
@@ -106,24 +102,6 @@ def draw_phantoms() -> str:
             "set CXR_CACHE to a folder that the server may write to."
         )
     return ""
-
-
-def open_film(opened: Open, film: Film) -> bool:
-    """Put a film of the folder on the page, or remember why not; return whether it is there."""
-    if not opened.phantoms:
-        return source.open_film(film.label, film.name)
-    try:
-        radiograph = load_radiograph(film.path)
-    except RadiographError as error:
-        st.session_state[_PROBLEM] = str(error)
-        return False
-    session.show(Shown(radiograph, "dataset", film.key, label=film.label))
-    return True
-
-
-def take_problem() -> str:
-    """Return the sentence that was remembered, once."""
-    return str(st.session_state.pop(_PROBLEM, ""))
 
 
 # --- choices

@@ -8,7 +8,7 @@ import streamlit as st
 
 from cxr_gradcam.survey.phantoms import COUNT
 from cxr_gradcam.ui.components.dataset_confusion import films
-from cxr_gradcam.ui.components.dataset_state import Open, draw_phantoms, printable, take_problem
+from cxr_gradcam.ui.components.dataset_state import Open, draw_phantoms, printable
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.text import plain
 from cxr_gradcam.words import class_label
@@ -27,9 +27,6 @@ def heading(opened: Open) -> None:
     words = "synthetic radiographs that this program drew; to browse your own, set CXR_DATA"
     facts = f"{films(len(folder.films))} · {listed}" + (f" · {words}" if opened.phantoms else "")
     st.html(f'<div class="cxr-heading"><h1>{escape(name)}</h1><p>{escape(facts)}</p></div>')
-    problem = take_problem()
-    if problem:
-        st.error(plain(problem), icon=":material/error:")
 
 
 def invite() -> None:

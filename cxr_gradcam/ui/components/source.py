@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
-from cxr_gradcam.dataset import DatasetError
+from cxr_gradcam.dataset import Dataset, DatasetError
 from cxr_gradcam.phantom import CLASS_NAMES
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
 from cxr_gradcam.ui import session, shared
@@ -27,6 +27,7 @@ from cxr_gradcam.words import class_label
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 FORMATS = "PNG, JPEG, TIFF, BMP, WebP or DICOM"
@@ -227,7 +228,7 @@ def open_film(label: str, short_name: str) -> bool:
         Whether it is on the page now.
     """
     try:
-        dataset = shared.dataset()
+        dataset = shared.linked()
         if dataset is None:
             raise DatasetError(
                 f"{label}/{short_name} cannot be shown, as this server has no dataset folder: "
@@ -240,12 +241,21 @@ def open_film(label: str, short_name: str) -> bool:
                 "another radiograph."
             )
         radiograph = load_radiograph(path)
+        lesion = _planted(dataset, path, radiograph)
     except (DatasetError, RadiographError) as error:
         remember_problem(str(error))
         return False
     st.session_state[_OPENED] = label
-    _show(Shown(radiograph, "dataset", f"{label}/{short_name}", label=label))
+    _show(Shown(radiograph, "dataset", f"{label}/{short_name}", label=label, lesion=lesion))
     return True
+
+
+def _planted(dataset: Dataset, path: Path, film: Radiograph) -> np.ndarray | None:
+    """Return the lesion planted in a phantom of a folder, bool (H, W); None for other films."""
+    if path not in dataset.lesion_masks:
+        return None
+    mask = load_radiograph(dataset.lesion_masks[path]).pixels
+    return mask > 0.5 if mask.shape == film.pixels.shape else None
 
 
 # --- phantoms

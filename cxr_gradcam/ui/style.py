@@ -32,31 +32,41 @@ CSS = """
 [data-testid="stSidebarHeader"] { margin-bottom: 1.25rem; }
 [data-testid="stAlertContainer"] { padding: .65rem .85rem; }
 [data-testid="stAlertContainer"] p { font-size: .95rem; }
-.cxr-label { font-size: .9rem; margin: 0; font-weight: 500; }
-.cxr-note { font-size: .85rem; line-height: 1.45; opacity: .8; margin: 0; }
+.cxr-label { font-size: .875rem; margin: 0; font-weight: 500; }
+[data-testid="stSidebar"] .cxr-label { font-weight: 400; }
+.cxr-note { font-size: .85rem; line-height: 1.45; opacity: .8; margin: 0; max-width: 62rem;
+  text-wrap: pretty; }
 .cxr-title { font-size: .9rem; font-weight: 500; margin: 0; display: flex; gap: .75rem;
   justify-content: space-between; font-variant-numeric: tabular-nums; }
 .cxr-title span:first-child { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .cxr-title span + span { opacity: .75; font-weight: 400; }
 .cxr-heading h1 { font-size: 1.5rem; line-height: 1.3; padding: 0; margin: 0; font-weight: 600;
   overflow-wrap: anywhere; }
-.cxr-heading p { font-size: .9rem; opacity: .75; margin: 0; }
+.cxr-heading p { font-size: .9rem; line-height: 1.4; opacity: .75; margin: 0;
+  text-wrap: balance; }
 .st-key-heading { flex-wrap: nowrap; }
 .st-key-heading > div:has(.cxr-heading) { flex: 1 1 auto; min-width: 0; }
 .cxr-hero h1 { font-size: 2.1rem; line-height: 1.2; font-weight: 600; padding: 0;
   margin: 0 0 .7rem; text-wrap: balance; }
 .cxr-hero p { font-size: 1.1rem; line-height: 1.5; opacity: .82; margin: 0 0 .5rem;
   max-width: 46rem; }
-.cxr-name { font-size: .92rem; font-weight: 500; margin: 0; overflow-wrap: anywhere;
+.cxr-name { font-size: .92rem; line-height: 1.35; font-weight: 500; margin: 0;
+  overflow-wrap: anywhere; text-wrap: balance;
   display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; overflow: hidden; }
 .cxr-foot { font-size: .85rem; opacity: .8; margin: 1rem 0 0; }
+[data-testid="stBaseButton-primary"] { color: light-dark(#fff, #0e1417); }
+[data-testid="stTopNavLink"]:focus-visible, .stCheckbox label:has(:focus-visible) {
+  outline: 2px solid var(--cxr-accent); outline-offset: 2px; }
+.stButtonGroup button[data-selected][aria-checked="true"]:not([data-disabled]) {
+  color: light-dark(#095a68, #4cc3d4); }
 .cxr-narrow { max-width: 62rem; margin: 0 auto; }
 .st-key-current { flex-wrap: nowrap; }
 .st-key-current > div:has(img) { flex: 0 0 4.5rem; }
 .st-key-current img { width: 4.5rem; height: 4.5rem; object-fit: contain; background: #000;
   border-radius: 6px; }
-.cxr-section { font-size: 1.15rem; font-weight: 600; padding: 0; margin: 1rem 0 0; }
-.cxr-section span { font-size: .9rem; font-weight: 400; opacity: .75; margin-left: .4rem; }
+.cxr-section { font-size: 1.15rem; font-weight: 600; padding: 0; margin: 1rem 0 0;
+  display: flex; flex-wrap: wrap; align-items: baseline; column-gap: .7rem; }
+.cxr-section span { font-size: .9rem; font-weight: 400; opacity: .75; }
 
 .cxr-tiles { display: flex; flex-wrap: wrap; gap: .75rem 2.5rem; margin: .25rem 0 .5rem; }
 .cxr-value { font-size: 1.3rem; font-weight: 600; margin: 0; font-variant-numeric: tabular-nums; }
@@ -110,9 +120,17 @@ CSS = """
 @media (min-width: 1200px) {
   .st-key-workbench > div:has(> .st-key-inspector) { max-width: 21rem; }
 }
-.st-key-inspector { display: grid; gap: 1rem 1.5rem;
-  grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); align-content: start; }
+.st-key-inspector { display: grid; gap: 1rem 1.5rem; align-content: start;
+  grid-template-columns: repeat(auto-fit, minmax(max(13rem, 40%), 1fr)); }
 .st-key-inspector > div:has(.st-key-downloads) { grid-column: 1 / -1; }
+.st-key-downloads { container-type: inline-size; }
+.st-key-download_buttons { display: grid; gap: .75rem; grid-template-columns: repeat(6, 1fr); }
+.st-key-download_buttons > div { grid-column: span 3; }
+.st-key-download_buttons > div:last-child { grid-column: 1 / -1; }
+@container (min-width: 30rem) {
+  .st-key-download_buttons > div:nth-child(-n + 3) { grid-column: span 2; }
+  .st-key-download_buttons > div:last-child { grid-column: span 3; }
+}
 .st-key-gallery > div { flex: 1 1 24rem; min-width: 0; }
 [class*="st-key-row_"] { flex-wrap: nowrap; }
 [class*="st-key-row_"] > div { flex: 1 1 0; min-width: 0; }
@@ -127,14 +145,26 @@ CSS = """
 [class*="st-key-tile_"] button:is(:hover, :focus-visible, :active) { color: #fff;
   border-color: var(--cxr-accent);
   background: linear-gradient(transparent 60%, rgb(0 0 0 / 75%)) border-box; }
-[class*="st-key-tile_"] button p { font-size: .85rem; }
+[class*="st-key-tile_"] button p { font-size: .85rem; line-height: 1.25; text-align: center;
+  text-wrap: balance; text-shadow: 0 0 4px #000; }
+:is([class*="st-key-tile_"], .st-key-current) [data-testid="stElementToolbar"] { display: none; }
 
 .st-key-welcome { max-width: 62rem; margin: 0 auto; }
 .st-key-welcome [data-testid="stFileUploaderDropzone"] { min-height: 8.5rem;
   flex-direction: column; align-items: center; justify-content: center; gap: .6rem;
   border: 1.5px dashed color-mix(in srgb, currentColor 35%, transparent); }
 .st-key-welcome [data-testid="stFileUploaderDropzoneInstructions"] { flex: 0 0 auto; }
-.st-key-welcome [data-testid="stFileUploader"] label p { font-size: 1.05rem; font-weight: 500; }
+.st-key-welcome :is([data-testid="stFileUploader"] label p, .cxr-label) { font-size: 1.05rem;
+  font-weight: 500; }
+.st-key-model_card h2 { font-size: 1.15rem; }
+.st-key-model_card thead:not(:has(th:not(:empty))) { display: none; }
+/* Streamlit's own is inline. */
+.st-key-model_card :is(pre, pre *) { white-space: pre-wrap !important; }
+.st-key-model_card td code { overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  .st-key-model_card [data-testid="stMarkdownContainer"] { overflow-x: auto; }
+  .st-key-model_card :is(td, th) { padding: .2rem .3rem; font-size: .75rem; }
+}
 """
 
 

@@ -6,10 +6,14 @@ import streamlit as st
 
 _CSS = """
 .st-key-compare_subject, [class*="st-key-compare_choices"] { align-items: flex-end; }
+.st-key-compare_subject { row-gap: .5rem; }
 .st-key-compare_subject > div { flex: 0 1 auto; max-width: 100%; }
+@media (max-width: 640px) { .st-key-compare_subject .stButtonGroup button { padding: 0 .45rem; }
+  .st-key-compare_subject .stButtonGroup button p { font-size: .8rem; } }
 [class*="st-key-compare_choices"] > div { flex: 1 1 9rem; min-width: 9rem; max-width: 16rem; }
 [class*="st-key-compare_choices"] > div:has(.stCheckbox, .stButton, .stButtonGroup) {
-  flex: 0 0 auto; max-width: 100%; }
+  flex: 0 0 auto; width: auto; max-width: 100%; }
+[class*="st-key-compare_choices"] .stButtonGroup button { min-height: 2.5rem; }
 [class*="st-key-compare_choices"] > div:has(.stFileUploader) { flex-basis: 18rem;
   max-width: 30rem; }
 .st-key-compare_subject .stCheckbox, [class*="st-key-compare_choices"] .stCheckbox {

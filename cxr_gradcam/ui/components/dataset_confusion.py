@@ -12,7 +12,7 @@ from cxr_gradcam.words import class_label
 
 _HTML = """<div class="around"><table><caption class="hidden"></caption><thead></thead>
 <tbody></tbody></table><p></p></div>"""
-# A cell is at most half the accent, so that the theme's own text is readable on every shade.
+# A cell is at most two fifths the accent, so that the theme's own text is readable on every shade.
 _CSS = """
 .around { overflow-x: auto; font-family: var(--st-font); color: var(--st-text-color); }
 table { border-collapse: separate; border-spacing: 3px; width: 100%; min-width: 23rem;
@@ -25,14 +25,14 @@ tbody th span { display: block; font-weight: 400; opacity: .8; }
 tbody td { padding: 0; height: 3.9rem; }
 button, .none { all: unset; box-sizing: border-box; width: 100%; height: 100%; display: flex;
   flex-direction: column; align-items: center; justify-content: center; border-radius: 5px;
-  background: color-mix(in srgb, var(--st-primary-color) calc(var(--share) * 50%),
+  background: color-mix(in srgb, var(--st-primary-color) calc(var(--share) * 40%),
     var(--st-secondary-background-color)); }
 button { cursor: pointer; }
 button:hover { box-shadow: inset 0 0 0 2px var(--st-primary-color); }
 button:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: 1px; }
 b { font-size: 1.05rem; font-weight: 500; }
 .own b { font-weight: 700; }
-.share { font-size: .78rem; opacity: .85; }
+.share { font-size: .78rem; }
 p { font-size: .85rem; opacity: .8; margin: .3rem .2rem 0; }
 """
 _JS = """

@@ -32,11 +32,14 @@ img { width: 100%; height: 100%; object-fit: contain; display: block; }
   font-size: .74rem; line-height: 1.55; background: #f7d774; color: #2b2205; }
 .words { display: block; padding: .4rem .55rem .5rem; font-size: .82rem; line-height: 1.4; }
 .words > span { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.words > .name { display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical;
+  white-space: normal; overflow-wrap: anywhere; }
 .said { opacity: .82; font-variant-numeric: tabular-nums; }
 .wrong { opacity: 1; font-weight: 600; }
 .wrong::before { content: "✕ "; color: light-dark(#b3261e, #ff8a80); }
 .right::before { content: "✓ "; }
-@media (max-width: 640px) { .grid { grid-template-columns: repeat(2, 1fr); gap: .6rem; } }
+@media (max-width: 640px) {
+  .grid { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .6rem; } }
 """
 # Elements are kept and only what changed is set, so that the focus survives a refresh.
 _JS = """

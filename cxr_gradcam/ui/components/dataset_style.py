@@ -8,6 +8,7 @@ import streamlit as st
 
 CSS = """
 div:has(> [class*="st-key-dataset_off_"]) { display: none; }
+.st-key-dataset_progress { row-gap: .5rem; }
 .st-key-dataset_progress > div:first-child { flex: 1 1 14rem; min-width: 0; }
 .st-key-dataset_choices > div { flex: 1 1 9rem; min-width: 8rem; }
 .st-key-dataset_choices > div:last-child { flex: 1.4 1 12rem; padding-right: .6rem; }

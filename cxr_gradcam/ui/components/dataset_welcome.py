@@ -20,12 +20,11 @@ def heading(opened: Open) -> None:
     counts = dict.fromkeys(folder.labels, 0)
     for film in folder.films:
         counts[film.label] += 1
-    listed = " · ".join(
-        f"{class_label(printable(label))} {count:,}" for label, count in counts.items()
-    )
+    listed = [f"{class_label(printable(label))}\u00a0{count:,}" for label, count in counts.items()]
     name = "Phantoms" if opened.phantoms else printable(folder.root.resolve().name)
     words = "synthetic radiographs that this program drew; to browse your own, set CXR_DATA"
-    facts = f"{films(len(folder.films))} · {listed}" + (f" · {words}" if opened.phantoms else "")
+    told = [films(len(folder.films)), *listed, *([words] if opened.phantoms else [])]
+    facts = "\u00a0· ".join(told)  # a line breaks after a dot, never inside a count
     st.html(f'<div class="cxr-heading"><h1>{escape(name)}</h1><p>{escape(facts)}</p></div>')
 
 

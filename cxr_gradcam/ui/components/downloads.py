@@ -85,7 +85,7 @@ def downloads(
 ) -> None:
     """Draw the buttons, and the choices of how the files look."""
     with st.container(key="downloads", gap="small"):
-        with st.container(horizontal=True, gap="small"):
+        with st.container(key="download_buttons"):
             places = [st.container() for _ in range(5)]
         with st.expander("How the files look"):
             settings = _choose_settings(look)

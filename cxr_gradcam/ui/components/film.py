@@ -35,6 +35,11 @@ def send_film(radiograph: Radiograph) -> None:
         return  # another viewer of this page has sent it
 
 
+def send_program() -> None:
+    """Hand the viewer's program to the browser, so that the first film need not wait for it."""
+    _FILM(key="viewer_program")
+
+
 def pack(radiograph: Radiograph) -> bytes:
     """Return a radiograph as the browser reads it.
 
@@ -64,7 +69,10 @@ def pack(radiograph: Radiograph) -> bytes:
 
 def _levels(pixels: np.ndarray) -> np.ndarray:
     """Return the pixels as uint8 where that is all they hold, else as uint16."""
-    coarse = np.rint(pixels * 255)
-    if np.abs(coarse / np.float32(255) - pixels).max() < _ALMOST_EXACT:
+    coarse = pixels * np.float32(255)
+    np.rint(coarse, out=coarse)
+    error = coarse / np.float32(255)
+    error -= pixels
+    if np.abs(error, out=error).max() < _ALMOST_EXACT:
         return np.asarray(coarse, np.uint8)
     return np.asarray(np.rint(pixels * 65535), np.uint16)

@@ -8,9 +8,8 @@ import streamlit as st
 
 from cxr_gradcam.render import to_grey
 from cxr_gradcam.ui import session
-from cxr_gradcam.ui.components.picture import encode_png
+from cxr_gradcam.ui.components.picture import encode_png, note
 from cxr_gradcam.ui.session import Shown
-from cxr_gradcam.ui.text import plain
 from cxr_gradcam.words import class_label
 
 THUMBNAIL_SIDE = 160  # pixels, twice what it is wide on the page
@@ -31,8 +30,8 @@ def heading(shown: Shown) -> None:
         title(name(shown), _facts(shown))
         # The sidebar is shut on a phone: this is the way back to the other sources.
         st.button("Open another", key="open_another", on_click=session.clear)
-    for note in shown.radiograph.notes:
-        st.caption(plain(note))
+    for words in shown.radiograph.notes:
+        note(words)
 
 
 def title(text: str, aside: str) -> None:

@@ -98,8 +98,12 @@ def card(path: Path) -> None:
         path: of the checkpoint.
     """
     if path == BUNDLED_CHECKPOINT and MODEL_CARD.is_file():
-        with st.expander("Model card", icon=":material/description:"):
-            st.markdown(MODEL_CARD.read_text(encoding="utf-8"))
+        _, _, below_its_title = MODEL_CARD.read_text(encoding="utf-8").partition("\n")
+        with (
+            st.container(key="model_card"),
+            st.expander("Model card", icon=":material/description:"),
+        ):
+            st.markdown(below_its_title)
 
 
 def _pairs(values: Mapping[str, Any]) -> None:

@@ -129,9 +129,8 @@ def _confusion(part: Mapping[str, Any], class_names: Sequence[str]) -> None:
         [name, *(f"{count:,}" for count in row)] for name, row in zip(names, matrix, strict=True)
     ]
     shades = [[0.0, *(count / max(1, sum(row)) for count in row)] for row in matrix]
-    table(
-        "Confusion matrix: a row per true, a column per predicted class", ["", *names], rows, shades
-    )
+    caption = "Confusion matrix: a row per true, a column per predicted class"
+    table(caption, ["True class", *names], rows, shades)
 
 
 def _matrix(value: object, side: int) -> list[list[int]]:

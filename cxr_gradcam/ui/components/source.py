@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
+import cv2
 import streamlit as st
 
 from cxr_gradcam.dataset import Dataset, DatasetError
@@ -20,6 +21,7 @@ from cxr_gradcam.phantom import CLASS_NAMES
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
 from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components.gallery import tile
+from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys, Shown
 from cxr_gradcam.ui.text import plain
 from cxr_gradcam.words import class_label
@@ -73,7 +75,7 @@ def _uploader(label: str, help_line: str) -> None:
         on_change=_take_uploads,
     )
     if help_line:
-        st.caption(help_line)
+        note(help_line)
 
 
 def _take_uploads() -> None:
@@ -177,8 +179,9 @@ def _dataset_picker(*, side_by_side: bool) -> None:
         return
     if dataset is None:
         return
-    st.html('<p class="cxr-label">From the dataset</p>')
-    left, right = st.columns([1, 2]) if side_by_side else (st.container(), st.container())
+    with st.container(gap="xsmall"):
+        st.html('<p class="cxr-label">From the dataset</p>')
+        left, right = st.columns([1, 2]) if side_by_side else (st.container(), st.container())
     opened = st.session_state.pop(_OPENED, None)
     if opened in dataset.classes:
         st.session_state[Keys.DATASET_CLASS] = opened
@@ -254,8 +257,8 @@ def _planted(dataset: Dataset, path: Path, film: Radiograph) -> np.ndarray | Non
     """Return the lesion planted in a phantom of a folder, bool (H, W); None for other films."""
     if path not in dataset.lesion_masks:
         return None
-    mask = load_radiograph(dataset.lesion_masks[path]).pixels
-    return mask > 0.5 if mask.shape == film.pixels.shape else None
+    mask = cv2.imread(str(dataset.lesion_masks[path]), cv2.IMREAD_GRAYSCALE)
+    return mask > 127 if mask is not None and mask.shape == film.pixels.shape else None
 
 
 # --- phantoms

@@ -1,4 +1,5 @@
-// What the film's component starts: it keeps the film, and brings the program for all viewers.
+// What the film's component starts: it keeps the film, if it comes with one, and brings the program
+// for all viewers.
 
 const PROGRAM = Symbol.for("cxr_gradcam.viewer");
 
@@ -11,5 +12,5 @@ function publish() {
 publish();
 
 export default function (component) {
-  return keepFilm(component.data, component.parentElement);
+  if (component.data) return keepFilm(component.data, component.parentElement);
 }

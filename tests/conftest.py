@@ -1,16 +1,39 @@
 """What several test files share: the real data where present, one classifier, a few phantoms."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
 from cxr_gradcam.classifier import Classifier, load_classifier
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom
 from cxr_gradcam.radiograph import Radiograph
 
 _BESIDE_THE_PROJECT = Path(__file__).parents[2] / "shared" / "data"
+MOST_WORKERS = 4  # each holds PyTorch and a browser
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker for each core; none for the long tests, some of which measure a quiet machine."""
+    return min(os.cpu_count() or 1, MOST_WORKERS) if config.option.markexpr == "not slow" else 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker, and each server and process that it starts, one core and not all."""
+    if config.option.numprocesses:
+        os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep on one worker what shares servers, or a process that is forked from."""
+    for item in items:
+        folder, name = item.path.parent.name, item.path.stem
+        if folder in ("e2e", "training"):
+            alone = name == "test_viewer_in_browser"
+            item.add_marker(pytest.mark.xdist_group(name if alone else folder))
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +53,19 @@ def classifier() -> Classifier:
 @pytest.fixture(scope="session")
 def explainer(classifier: Classifier) -> Explainer:
     return Explainer(classifier)
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled weights at 64 px, for what takes many passes and is the same at any size."""
+    path = tmp_path_factory.mktemp("small") / "small.safetensors"
+    save_checkpoint(replace(load_checkpoint(), input_size=64), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_explainer(small_checkpoint: Path) -> Explainer:
+    return Explainer(load_classifier(small_checkpoint, device="cpu"))
 
 
 @pytest.fixture(scope="session")

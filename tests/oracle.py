@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import DenseNet
 
+from cxr_gradcam.explainer import Explanation
+
 LAST_LAYER = "features.norm5"
 
 
@@ -112,3 +114,13 @@ def brute_force_scorecam(module: nn.Module, model_input: Tensor, activation: Ten
     exponentials = np.exp(np.array(scores) - np.max(scores, axis=0))
     weights = exponentials / exponentials.sum(0)
     return np.maximum(np.einsum("ck,chw->khw", weights, activation[0].numpy()), 0)
+
+
+def every_number(explanation: Explanation) -> bytes:
+    """All that an explanation says, bit for bit."""
+    arrays = [
+        explanation.cam(name, layer) for name in explanation.classes for layer in explanation.layers
+    ]
+    arrays += [explanation.evidence(name) for name in explanation.logits]
+    arrays.append(np.array([*explanation.logits.values(), *explanation.probabilities.values()]))
+    return b"".join(array.tobytes() for array in arrays)

@@ -12,10 +12,11 @@ from cxr_gradcam.cam import METHODS
 from cxr_gradcam.checkpoint import load_checkpoint
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
-from cxr_gradcam.explainer import Explainer, Explanation, Question
+from cxr_gradcam.explainer import Explainer, Question
 from cxr_gradcam.familiarity import fit_familiarity
 from cxr_gradcam.radiograph import Radiograph
 from tests import oracle
+from tests.oracle import every_number
 
 FAST_METHODS = [name for name, method in METHODS.items() if method.needs != "passes"]
 
@@ -68,15 +69,15 @@ def test_the_evidence_is_complete_on_real_films(explainer: Explainer, films: lis
 
 @pytest.mark.parametrize("method", FAST_METHODS)
 def test_batches_equal_singles(
-    method: str, explainer: Explainer, phantoms: list[Radiograph]
+    method: str, small_explainer: Explainer, phantoms: list[Radiograph]
 ) -> None:
     wide = Radiograph.from_array(phantoms[3].pixels[40:140], name="wide")
     batch = [*phantoms[:3], wide]
     for layers in ([LAST_LAYER], ["features.denseblock3", LAST_LAYER]):
-        together = explainer.explain_batch(batch, layers, method=method)
+        together = small_explainer.explain_batch(batch, layers, method=method)
         assert len(together) == len(batch)
         for radiograph, explanation in zip(batch, together, strict=True):
-            alone = explainer.explain(radiograph, layers, method=method)
+            alone = small_explainer.explain(radiograph, layers, method=method)
             assert explanation.predicted == alone.predicted
             assert explanation.letterbox == alone.letterbox
             for name in explanation.classes:
@@ -124,16 +125,6 @@ def test_a_contrast_explains_the_difference_of_two_logits(
 # ------------------------------------------------------------------- many questions, one pass
 
 
-def every_number(explanation: Explanation) -> bytes:
-    """All that an explanation says, bit for bit."""
-    arrays = [
-        explanation.cam(name, layer) for name in explanation.classes for layer in explanation.layers
-    ]
-    arrays += [explanation.evidence(name) for name in explanation.logits]
-    arrays.append(np.array([*explanation.logits.values(), *explanation.probabilities.values()]))
-    return b"".join(array.tobytes() for array in arrays)
-
-
 QUESTIONS = [
     *(Question(method) for method in FAST_METHODS),
     Question("layercam", ("COVID", "Normal")),
@@ -145,11 +136,11 @@ QUESTIONS = [
 
 @pytest.mark.parametrize("layers", [[LAST_LAYER], list(MAIN_LAYERS), ["features.denseblock3"]])
 def test_comparing_gives_bit_for_bit_what_each_question_gives_alone(
-    layers: list[str], explainer: Explainer, phantoms: list[Radiograph]
+    layers: list[str], small_explainer: Explainer, phantoms: list[Radiograph]
 ) -> None:
-    answers = explainer.compare(phantoms[0], QUESTIONS, layers)
+    answers = small_explainer.compare(phantoms[0], QUESTIONS, layers)
     for question, answer in zip(QUESTIONS, answers, strict=True):
-        alone = explainer.explain(
+        alone = small_explainer.explain(
             phantoms[0], layers, question.classes, question.method, contrast=question.contrast
         )
         assert every_number(answer) == every_number(alone)
@@ -186,15 +177,16 @@ def test_comparing_takes_one_forward_pass_and_one_way_back_per_set_of_gradients(
 
 
 def test_comparing_with_scorecam_reports_progress_over_all_of_its_passes(
-    explainer: Explainer, phantoms: list[Radiograph]
+    small_explainer: Explainer, phantoms: list[Radiograph]
 ) -> None:
     shares: list[float] = []
     layers = ["features.denseblock1.denselayer1"]  # 32 channels, one batch of passes
     questions = [Question("scorecam"), Question("eigencam"), Question("scorecam", ("COVID",))]
-    both, eigen, one = explainer.compare(phantoms[0], questions, layers, progress=shares.append)
+    film = phantoms[0]
+    both, eigen, one = small_explainer.compare(film, questions, layers, progress=shares.append)
     assert shares == [0.5, 1.0]
     assert (both.method, eigen.method) == ("scorecam", "eigencam")
-    alone = explainer.explain(phantoms[0], layers, method="scorecam")
+    alone = small_explainer.explain(film, layers, method="scorecam")
     assert every_number(both) == every_number(alone)
     np.testing.assert_array_equal(one.cam("COVID"), both.cam("COVID"))
 
@@ -239,11 +231,11 @@ def test_eigencam_is_the_same_for_every_class(
 
 
 def test_scorecam_reports_progress_over_all_layers(
-    explainer: Explainer, phantoms: list[Radiograph]
+    small_explainer: Explainer, phantoms: list[Radiograph]
 ) -> None:
     shares: list[float] = []
     layers = ["features.pool0", "features.denseblock1.denselayer1"]  # 64 and 32 channels
-    explainer.explain(phantoms[0], layers, method="scorecam", progress=shares.append)
+    small_explainer.explain(phantoms[0], layers, method="scorecam", progress=shares.append)
     assert shares == [0.25, 0.5, 1.0]
 
 

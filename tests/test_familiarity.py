@@ -221,13 +221,13 @@ def features(explainer: Explainer, pictures: list[Radiograph]) -> np.ndarray:
     return run.last_activation.mean((2, 3)).numpy()
 
 
-def test_strangers_are_told_from_phantoms(explainer: Explainer) -> None:
+def test_strangers_are_told_from_phantoms(small_explainer: Explainer) -> None:
     drawn = [draw_phantom(CLASS_NAMES[i % 4], 900 + i, size=64).radiograph for i in range(60)]
-    known = features(explainer, drawn)
+    known = features(small_explainer, drawn)
     fitted = fit_familiarity(known[:36], known[36:48])
     at_home = [fitted.score(film) for film in known[48:]]
     for kind, pictures in strangers().items():
-        scores = [fitted.score(film) for film in features(explainer, pictures)]
+        scores = [fitted.score(film) for film in features(small_explainer, pictures)]
         told = roc_auc_score([1] * len(at_home) + [0] * len(scores), at_home + scores)
         assert told >= 0.99, kind
         # Farther than every validation film; twelve are too few to call that strange.

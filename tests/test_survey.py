@@ -204,7 +204,7 @@ def test_a_stopped_survey_goes_on_where_it_was(
     survey = Survey(explainer, list_folder(root), store_of(tmp_path, explainer, root))
     assert not survey.status.running
     survey.start()
-    wait(lambda: survey.status.done > 0)
+    wait(lambda: survey.status.done > 4)
     survey.stop(wait=True)
     halfway = survey.status
     assert 0 < halfway.done < halfway.total == 13
@@ -220,12 +220,12 @@ def test_a_stopped_survey_goes_on_where_it_was(
 
 
 def test_after_a_restart_only_what_is_new_or_changed_is_looked_at(
-    root: Path, explainer: Explainer, tmp_path: Path, looked: list[str]
+    root: Path, small_explainer: Explainer, tmp_path: Path, looked: list[str]
 ) -> None:
-    first = finished(root, explainer, tmp_path)
+    first = finished(root, small_explainer, tmp_path)
     before = first.results()
     looked.clear()
-    again = finished(root, explainer, tmp_path)
+    again = finished(root, small_explainer, tmp_path)
     assert looked == ["Normal/broken.png"]  # it may have been repaired without a new time
     np.testing.assert_array_equal(again.results().logits, before.logits)
     for which in (OF_LABEL, OF_CALL):
@@ -243,7 +243,7 @@ def test_after_a_restart_only_what_is_new_or_changed_is_looked_at(
     added = root / "Normal" / "images" / "added.png"
     added.write_bytes(films["Normal/Normal-phantom-2.png"].path.read_bytes())
     looked.clear()
-    after = finished(root, explainer, tmp_path)
+    after = finished(root, small_explainer, tmp_path)
     assert sorted(looked) == sorted([changed, "Normal/added.png"])
     assert after.status.done == after.status.total == 12
     assert after.means(OF_LABEL)["COVID"].count == 2
@@ -252,19 +252,21 @@ def test_after_a_restart_only_what_is_new_or_changed_is_looked_at(
 
 
 def test_another_model_or_folder_has_a_store_of_its_own(
-    root: Path, explainer: Explainer, tmp_path: Path
+    root: Path, small_explainer: Explainer, tmp_path: Path
 ) -> None:
-    finished(root, explainer, tmp_path)
+    finished(root, small_explainer, tmp_path)
     classes, folder = len(CLASS_NAMES), list_folder(root)
-    assert sum(map(len, store_of(tmp_path, explainer, root).read(folder, classes))) == 12
+    assert sum(map(len, store_of(tmp_path, small_explainer, root).read(folder, classes))) == 12
     assert not list(Store(tmp_path, "0" * 64, root).read(folder, classes))
-    assert not list(store_of(tmp_path, explainer, tmp_path / "elsewhere").read(folder, classes))
+    assert not list(
+        store_of(tmp_path, small_explainer, tmp_path / "elsewhere").read(folder, classes)
+    )
 
 
 def test_damaged_parts_of_the_store_are_made_anew(
-    root: Path, explainer: Explainer, tmp_path: Path
+    root: Path, small_explainer: Explainer, tmp_path: Path
 ) -> None:
-    finished(root, explainer, tmp_path)
+    finished(root, small_explainer, tmp_path)
     (part,) = tmp_path.rglob("*.npz")
     part.with_name("short.npz").write_bytes(part.read_bytes()[:2000])
     part.with_name("empty.npz").write_bytes(b"")
@@ -273,21 +275,21 @@ def test_damaged_parts_of_the_store_are_made_anew(
         wrong = {name: arrays[name] for name in arrays.files} | {"logits": np.zeros((12, 9))}
     np.savez(part.with_name("wrong.npz"), **wrong)
     folder = list_folder(root)
-    found = list(store_of(tmp_path, explainer, root).read(folder, len(CLASS_NAMES)))
+    found = list(store_of(tmp_path, small_explainer, root).read(folder, len(CLASS_NAMES)))
     assert [len(one) for one in found] == [12]
     assert list(tmp_path.rglob("*.npz")) == [part]
 
 
 def test_a_disk_that_refuses_costs_nothing_but_the_memory_of_it(
-    root: Path, explainer: Explainer, tmp_path: Path
+    root: Path, small_explainer: Explainer, tmp_path: Path
 ) -> None:
     cache = tmp_path / "file"
     cache.write_text("a file where the folder should be")
-    survey = finished(root, explainer, cache)
+    survey = finished(root, small_explainer, cache)
     assert survey.status.done == 13
     assert "cannot be written to the disk" in survey.status.problem
     assert "CXR_CACHE" in survey.status.problem
-    again = Survey(explainer, list_folder(root), survey.store)
+    again = Survey(small_explainer, list_folder(root), survey.store)
     assert again.status.done == 12
 
 
@@ -309,22 +311,22 @@ def test_the_cache_lies_where_the_user_says() -> None:
 
 
 def test_all_visitors_share_one_survey(
-    root: Path, explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, small_explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXR_CACHE", str(tmp_path / "cache"))
     registry, folder = Registry(), list_folder(root)
-    mine = registry.survey(explainer, folder)
-    assert registry.survey(explainer, list_folder(root)) is mine
+    mine = registry.survey(small_explainer, folder)
+    assert registry.survey(small_explainer, list_folder(root)) is mine
     mine.start()
     (root / "Normal" / "images" / "broken.png").unlink()
-    renewed = registry.survey(explainer, list_folder(root))  # and it goes on by itself
+    renewed = registry.survey(small_explainer, list_folder(root))  # and it goes on by itself
     assert renewed is not mine
     wait(lambda: renewed.status.done == 12)
     wait(lambda: not mine.status.running)
 
 
 def test_idle_surveys_are_forgotten_and_found_again_on_disk(
-    explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXR_CACHE", str(tmp_path / "cache"))
     made: list[Survey] = []
@@ -340,21 +342,21 @@ def test_idle_surveys_are_forgotten_and_found_again_on_disk(
     for number in range(KEPT + 1):
         write_phantoms(tmp_path / str(number), 1, size=64)
         folders.append(list_folder(tmp_path / str(number)))
-        registry.survey(explainer, folders[-1])
-    registry.survey(explainer, folders[-1])
+        registry.survey(small_explainer, folders[-1])
+    registry.survey(small_explainer, folders[-1])
     assert len(made) == KEPT + 1
-    registry.survey(explainer, folders[0])
+    registry.survey(small_explainer, folders[0])
     assert len(made) == KEPT + 2
 
 
 def test_a_worker_that_fails_says_so(
-    root: Path, explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, small_explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> Looks:
         raise MemoryError
 
     monkeypatch.setattr(survey_module, "look_at", fail)
-    survey = finished(root, explainer, tmp_path)
+    survey = finished(root, small_explainer, tmp_path)
     assert "ended early (MemoryError)" in survey.status.problem
     monkeypatch.setattr(survey_module, "look_at", look_at)
     survey.start()

@@ -6,13 +6,13 @@ import resource
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-import numpy as np
 import pytest
 
 from cxr_gradcam.densenet import MAIN_LAYERS
-from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom
 from cxr_gradcam.radiograph import Radiograph
+from tests.oracle import every_number
 
 THREADS = 16
 Request = tuple[Radiograph, list[str], list[str], str]
@@ -33,26 +33,16 @@ def requests() -> list[Request]:
     ]
 
 
-def fingerprint(explanation: Explanation) -> bytes:
-    """Every number of an explanation, bit for bit."""
-    arrays = [
-        explanation.cam(name, layer) for name in explanation.classes for layer in explanation.layers
-    ]
-    arrays += [explanation.evidence(name) for name in explanation.logits]
-    arrays.append(np.array([*explanation.logits.values(), *explanation.probabilities.values()]))
-    return b"".join(array.tobytes() for array in arrays)
-
-
 def run_rounds(explainer: Explainer, rounds: int) -> None:
     work = requests()
-    alone = [fingerprint(explainer.explain(*request)) for request in work]
+    alone = [every_number(explainer.explain(*request)) for request in work]
     together = Barrier(THREADS)
 
     def one_user(index: int) -> int:
         wrong = 0
         for _ in range(rounds):
             together.wait(timeout=100)
-            wrong += fingerprint(explainer.explain(*work[index])) != alone[index]
+            wrong += every_number(explainer.explain(*work[index])) != alone[index]
         return wrong
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -1,11 +1,14 @@
-"""One browser for all tests that need one."""
+"""One browser and two servers for all tests that need them."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.browsing import ARGUMENTS, CHROMIUM
+from cxr_gradcam.phantom import write_phantoms
+from tests.e2e.browsing import ARGUMENTS, CHROMIUM, serve
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +21,38 @@ def browser() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(autouse=True)
+def _leave(browser: Any) -> Iterator[None]:
+    """Close the pages that a test has opened: the server has others to serve."""
+    before = list(browser.contexts)
+    yield
+    for context in browser.contexts:
+        if context not in before:
+            context.close()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset folder of sixteen phantoms."""
+    root = tmp_path_factory.mktemp("chests")
+    write_phantoms(root, 16, size=128)
+    return root
+
+
+@pytest.fixture(scope="session")
+def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with that folder as its dataset, no film of it evaluated."""
+    with serve(tmp_path_factory.mktemp("server"), str(folder)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def bare_address(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server without a dataset. Its second model is the bundled one at 64 px, called `small`."""
+    folder = tmp_path_factory.mktemp("bare")
+    (folder / "runs/small").mkdir(parents=True)
+    shutil.copyfile(small_checkpoint, folder / "runs/small/best.safetensors")
+    with serve(folder, runs=str(folder / "runs")) as address:
+        yield address

@@ -1,26 +1,18 @@
 """The page "Compare" in a real browser: linked panels, links that open the same, Score-CAM."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from cxr_gradcam.densenet import MAIN_LAYERS
 from cxr_gradcam.phantom import CLASS_NAMES
-from tests.e2e.browsing import PATIENCE, new_page, serve, visit
+from tests.e2e.browsing import PATIENCE, new_page, visit
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.browser
 
 GRADIENT_METHODS = 5
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of its own, without a dataset."""
-    with serve(tmp_path_factory.mktemp("server")) as address:
-        yield address
 
 
 def films(page: Any) -> Any:
@@ -45,12 +37,12 @@ def captions(page: Any) -> list[str]:
 
 
 def test_all_panels_of_a_matrix_zoom_together_and_the_server_hears_nothing(
-    browser: Any, address: str
+    browser: Any, bare_address: str
 ) -> None:
     page = new_page(browser)
     said: list[Any] = []
     page.on("websocket", lambda wire: wire.on("framesent", lambda frame: said.append(frame)))
-    page.goto(f"{address}/compare?sample=COVID-0&compare=Layers")
+    page.goto(f"{bare_address}/compare?sample=COVID-0&compare=Layers")
     panels = len(CLASS_NAMES) * len(MAIN_LAYERS)
     wait_for_panels(page, panels)
     page.get_by_text("Do the layers agree?").wait_for()
@@ -70,9 +62,9 @@ def test_all_panels_of_a_matrix_zoom_together_and_the_server_hears_nothing(
 
 
 def test_a_copied_link_opens_the_same_comparison_for_somebody_else(
-    browser: Any, address: str
+    browser: Any, bare_address: str
 ) -> None:
-    page = visit(browser, f"{address}/compare?sample=COVID-1")
+    page = visit(browser, f"{bare_address}/compare?sample=COVID-1")
     wait_for_panels(page, len(CLASS_NAMES))
     page.get_by_role("radio", name="Two radiographs").click()
     wait_for_panels(page, 2)
@@ -97,10 +89,9 @@ def test_a_copied_link_opens_the_same_comparison_for_somebody_else(
     sync_api.expect(again).to_have_count(2, timeout=PATIENCE)
 
 
-def test_scorecam_comes_on_request_with_its_progress(browser: Any, address: str) -> None:
-    page = visit(
-        browser, f"{address}/compare?sample=COVID-0&compare=Methods&compare_layer=denseblock1"
-    )
+def test_scorecam_comes_on_request_with_its_progress(browser: Any, bare_address: str) -> None:
+    link = "compare?model=small&sample=COVID-0&compare=Methods&compare_layer=denseblock1"
+    page = visit(browser, f"{bare_address}/{link}")
     before = len(CLASS_NAMES) * GRADIENT_METHODS + 1  # Eigen-CAM stands once
     wait_for_panels(page, before)
     page.get_by_role("button", name="Add Score-CAM").click()

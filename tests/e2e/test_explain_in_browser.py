@@ -11,19 +11,10 @@ import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from cxr_gradcam.phantom import draw_phantom, write_phantoms
-from tests.e2e.browsing import serve, visit
+from cxr_gradcam.phantom import draw_phantom
+from tests.e2e.browsing import visit
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of its own, with eight phantoms as its dataset."""
-    folder = tmp_path_factory.mktemp("server")
-    write_phantoms(folder / "films", 8)
-    with serve(folder, str(folder / "films")) as address:
-        yield address
 
 
 @pytest.fixture
@@ -165,7 +156,7 @@ def test_the_radiograph_stays_from_page_to_page(page: Any) -> None:
         turn_to(page, title)
         page.wait_for_function(f"location.pathname === '/{title.lower()}'")
         page.get_by_alt_text("Current radiograph: mine.png").wait_for()
-        page.get_by_text("Research use only, not for clinical use.").first.wait_for()
+        page.locator(".cxr-foot").get_by_text("Research use only, not for").first.wait_for()
     drop(page, "second.png", png_of(8))  # on the page "Model"
     page.get_by_alt_text("Current radiograph: second.png").wait_for()
     turn_to(page, "Explain")

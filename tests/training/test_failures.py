@@ -1,6 +1,7 @@
 """What can go wrong ends with one sentence, the right exit code, and what was saved intact."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,31 @@ from cxr_gradcam.splits import Sample
 from cxr_gradcam.training.config import TrainingError
 from cxr_gradcam.training.images import load_images
 from cxr_gradcam.training.state import STATE_FILE
-from tests.training.conftest import SMALL, Launcher
+from tests.training.conftest import SMALL, Launcher, start_server
+
+
+@pytest.fixture(scope="module")
+def stopped(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Data of its own and the folder of a run that was stopped in its first epoch."""
+    folder = tmp_path_factory.mktemp("stopped")
+    data, out = folder / "data", folder / "run"
+    shutil.copytree(phantom_data, data)
+    start_server()
+    arguments = ("--data", data, "--out", out, *SMALL, "--max-minutes", 0)
+    code, text = Launcher(folder).end(*arguments)
+    assert code == 0, text
+    return data, out
 
 
 @pytest.fixture
-def begun(launcher: Launcher, phantom_data: Path) -> tuple[Path, Path]:
-    """The data and the folder of a run that was stopped in its first epoch."""
-    data, out = launcher.folder / "data", launcher.folder / "run"
-    shutil.copytree(phantom_data, data)
-    code, text = launcher.end("--data", data, "--out", out, *SMALL, "--max-minutes", 0)
-    assert code == 0, text
-    return data, out
+def begun(
+    stopped: tuple[Path, Path], phantom_data: Path, launcher: Launcher
+) -> Iterator[tuple[Path, Path]]:
+    """The same data and a copy of the run, to be damaged freely."""
+    data, out = stopped[0], launcher.folder / "run"
+    shutil.copytree(stopped[1], out)
+    yield data, out
+    shutil.copytree(phantom_data, data, dirs_exist_ok=True)
 
 
 def test_a_full_disk(launcher: Launcher, begun: tuple[Path, Path]) -> None:

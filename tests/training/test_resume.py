@@ -44,21 +44,27 @@ def check_same(out: Path, whole: Path) -> None:
     assert not list(out.glob(".*"))
 
 
-def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
-    launcher: Launcher, phantom_data: Path, whole_run: tuple[Path, float]
-) -> None:
-    whole, seconds = whole_run
-    moments = random.Random(1)
-    out = launcher.folder / "run"
-    arguments = ("--data", phantom_data, "--out", out, *SMALL, "--resume")
-    for _ in range(KILLS):
+def check_killed(launcher: Launcher, data: Path, whole: Path, *kills: float) -> None:
+    """Kill a run after so many seconds, each time it is resumed; it ends as the whole one."""
+    out = launcher.folder / f"run-{len(launcher.started)}"
+    arguments = ("--data", data, "--out", out, *SMALL, "--resume")
+    for seconds in kills:
         process, _ = launcher.command(*arguments)
-        process.join(moments.uniform(0.3, 0.8) * seconds)
+        process.join(seconds)
         process.kill()
         process.join()
     code, text = launcher.end(*arguments)
     assert code == 0, text
     check_same(out, whole)
+
+
+def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
+    launcher: Launcher, phantom_data: Path, whole_run: tuple[Path, float]
+) -> None:
+    whole, seconds = whole_run
+    moments = random.Random(1)
+    kills = [moments.uniform(0.3, 0.8) * seconds for _ in range(KILLS)]
+    check_killed(launcher, phantom_data, whole, *kills)
 
 
 @pytest.mark.slow
@@ -68,16 +74,8 @@ def test_twenty_runs_killed_at_random_moments(
 ) -> None:
     whole, seconds = whole_run
     moments = random.Random(2)
-    for number in range(MANY_KILLS):
-        out = launcher.folder / f"run-{number}"
-        arguments = ("--data", phantom_data, "--out", out, *SMALL, "--resume")
-        process, _ = launcher.command(*arguments)
-        process.join(moments.uniform(0.02, 1) * seconds)
-        process.kill()
-        process.join()
-        code, text = launcher.end(*arguments)
-        assert code == 0, text
-        check_same(out, whole)
+    for _ in range(MANY_KILLS):
+        check_killed(launcher, phantom_data, whole, moments.uniform(0.02, 1) * seconds)
 
 
 def test_a_run_stopped_by_its_time_and_by_sigterm_ends_as_one_that_was_not(

@@ -1,10 +1,8 @@
 """The page "Dataset": empty, without results, while it works, finished; and what is refused."""
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import streamlit as st
@@ -13,21 +11,12 @@ from streamlit.testing.v1 import AppTest
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, write_phantoms
 from cxr_gradcam.radiograph import load_radiograph
-from cxr_gradcam.render import DISCLAIMER
 from cxr_gradcam.survey.folder import Film, Folder
-from cxr_gradcam.survey.phantoms import COUNT
 from cxr_gradcam.ui.components import dataset_choices, dataset_confusion, dataset_grid
 from cxr_gradcam.ui.components.dataset_state import FIGURES, MAPS, SHEET, Keys, printable
 from cxr_gradcam.ui.components.dataset_style import Theme
-from cxr_gradcam.ui.models import CHECKPOINT_VARIABLE
+from tests.ui.visiting import check, component, components, open_page, text_of
 
-SCRIPT = """
-from cxr_gradcam.ui.components import frame
-from cxr_gradcam.ui.components.frame import Place
-from cxr_gradcam.ui.pages import dataset
-
-frame.run([Place("Dataset", dataset.show, ":material/photo_library:")])
-"""
 PATIENCE = 60.0
 BROKEN = "a<b> *c* [d](e).png"
 
@@ -41,13 +30,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that several tests share, so that the films are evaluated once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No dataset, the bundled checkpoint, a cache of its own, nothing known."""
-    monkeypatch.delenv("CXR_DATA", raising=False)
-    monkeypatch.delenv(CHECKPOINT_VARIABLE, raising=False)
-    monkeypatch.setenv("CXR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
+def _forgotten() -> Iterator[None]:
+    """As on a server that has just started: nothing is in its memory."""
     yield
     st.cache_resource.clear()
 
@@ -56,29 +47,15 @@ def _set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 def page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """The page with the folder, before anything was evaluated."""
     monkeypatch.setenv("CXR_DATA", str(folder))
-    return open_page()
+    return open_page("Dataset")
 
 
-def open_page() -> AppTest:
-    page = AppTest.from_string(SCRIPT, default_timeout=60).run()
-    check(page)
-    return page
-
-
-def check(page: AppTest) -> None:
-    assert not page.exception
-    assert DISCLAIMER in text_of(page)
-
-
-def text_of(page: AppTest) -> str:
-    parts = [*page.get("html"), *page.markdown, *page.caption, *page.error, *page.info]
-    return "\n".join(str(part.value) for part in parts)
-
-
-def component(page: AppTest, key: str) -> dict[str, Any]:
-    """What a component was given to draw."""
-    (found,) = [one for one in page.get("bidi_component") if one.key == key]
-    return json.loads(found.proto.json)
+@pytest.fixture
+def evaluated(folder: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The page with the folder, when every film is evaluated."""
+    monkeypatch.setenv("CXR_DATA", str(folder))
+    monkeypatch.setenv("CXR_CACHE", str(kept))
+    return evaluate(open_page("Dataset"))
 
 
 def evaluate(page: AppTest) -> AppTest:
@@ -106,13 +83,14 @@ def test_without_a_dataset_it_says_how_to_set_one_and_draws_phantoms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cxr_gradcam.survey.phantoms._SIZE", 64)
-    page = open_page()
+    monkeypatch.setattr("cxr_gradcam.survey.phantoms.COUNT", 8)
+    page = open_page("Dataset")
     assert "CXR_DATA" in text_of(page)
-    assert not page.get("bidi_component")
+    assert Keys.GRID not in components(page)
     page.button(key="dataset_draw").click().run()
     check(page)
     assert "Phantoms" in text_of(page)
-    assert len(component(page, Keys.GRID)["films"]) == COUNT
+    assert len(component(page, Keys.GRID)["films"]) == 8
     page.button(key="dataset_start")  # it can be evaluated
 
 
@@ -122,7 +100,7 @@ def test_phantoms_that_cannot_be_written_are_one_sentence(
     file = tmp_path / "file"
     file.write_text("")
     monkeypatch.setenv("CXR_CACHE", str(file))
-    page = open_page()
+    page = open_page("Dataset")
     page.button(key="dataset_draw").click().run()
     check(page)
     assert "cannot be written to the disk" in page.error[0].value
@@ -132,9 +110,9 @@ def test_a_folder_that_is_no_dataset_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CXR_DATA", str(tmp_path / "nowhere"))
-    page = open_page()
+    page = open_page("Dataset")
     assert any("no dataset folder" in error.value for error in page.error)
-    assert not page.get("bidi_component")
+    assert Keys.GRID not in components(page)
 
 
 # --- with data
@@ -157,9 +135,9 @@ def test_films_can_be_browsed_before_anything_is_evaluated(page: AppTest) -> Non
 
 
 def test_an_evaluated_folder_shows_films_figures_and_maps(
-    page: AppTest, folder: Path, explainer: Explainer
+    evaluated: AppTest, folder: Path, explainer: Explainer
 ) -> None:
-    evaluate(page)
+    page = evaluated
     films = {film["key"]: film for film in component(page, Keys.GRID)["films"]}
     for label in CLASS_NAMES:
         path = min((folder / label / "images").glob("*phantom*"))
@@ -196,8 +174,8 @@ def test_an_evaluated_folder_shows_films_figures_and_maps(
     assert page.get("download_button")
 
 
-def test_choices_restrict_and_order_the_films(page: AppTest) -> None:
-    evaluate(page)
+def test_choices_restrict_and_order_the_films(evaluated: AppTest) -> None:
+    page = evaluated
     page.selectbox(key=Keys.LABEL).select("COVID").run()
     assert all(film["key"].startswith("COVID/") for film in component(page, Keys.GRID)["films"])
     assert "3 of 13 films" in text_of(page)
@@ -229,10 +207,9 @@ def test_films_come_in_pages(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(component(page, Keys.GRID)["films"]) == 3
 
 
-def test_results_outlive_the_server(page: AppTest) -> None:
-    evaluate(page)
+def test_results_outlive_the_server(evaluated: AppTest) -> None:
     st.cache_resource.clear()  # as after a start: only the disk knows
-    again = open_page()
+    again = open_page("Dataset")
     assert "12 of 13 films evaluated" in text_of(again)
     again.button(key="dataset_start").click()  # the broken file is tried again
     evaluate(again)

@@ -1,18 +1,13 @@
 """The page "Explain" in its empty, error and filled states, without a browser; its links too."""
 
-import base64
-import json
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
@@ -22,29 +17,22 @@ from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.familiarity import fit_familiarity
 from cxr_gradcam.localisation import localise
 from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom, write_phantoms
-from cxr_gradcam.render import DISCLAIMER
 from cxr_gradcam.ui import shared
 from cxr_gradcam.ui.components import localisation
 from cxr_gradcam.ui.components.viewer import ZERO_MAP
-from cxr_gradcam.ui.models import CHECKPOINT_VARIABLE, RUNS_VARIABLE
+from cxr_gradcam.ui.models import CHECKPOINT_VARIABLE
 from cxr_gradcam.ui.session import MAX_EXPLANATIONS, Keys
-
-APP = str(Path(__file__).parents[2] / "streamlit_app.py")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No dataset, the bundled checkpoint, and a working folder without data."""
-    monkeypatch.delenv("CXR_DATA", raising=False)
-    monkeypatch.delenv(CHECKPOINT_VARIABLE, raising=False)
-    monkeypatch.delenv(RUNS_VARIABLE, raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fresh_resources() -> Iterator[None]:
-    yield
-    st.cache_resource.clear()
+from tests.ui.visiting import (
+    cam_of,
+    check,
+    components,
+    errors,
+    open_page,
+    panels_of,
+    png,
+    text_of,
+    turn_to,
+)
 
 
 @pytest.fixture
@@ -61,43 +49,6 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return asked
 
 
-@pytest.fixture(scope="session")
-def png() -> Callable[..., bytes]:
-    """Draw a phantom as a PNG file."""
-
-    def draw(label: str = "COVID", seed: int = 1) -> bytes:
-        pixels = np.rint(draw_phantom(label, seed).radiograph.pixels * 255).astype(np.uint8)
-        return cv2.imencode(".png", pixels)[1].tobytes()
-
-    return draw
-
-
-def open_page(**address: str) -> AppTest:
-    page = AppTest.from_file(APP, default_timeout=60)
-    for name, value in address.items():
-        page.query_params[name] = value
-    page.run()
-    check(page)
-    return page
-
-
-def turn_to(page: AppTest, title: str) -> None:
-    """Turn to another page of the navigation, as a click there does."""
-    page._page_hash = calc_hash(title.lower())
-    page.run()
-    check(page)
-
-
-def check(page: AppTest) -> None:
-    assert not page.exception
-    assert DISCLAIMER in text_of(page)
-
-
-def text_of(page: AppTest) -> str:
-    parts = [*page.get("html"), *page.markdown, *page.caption, *page.error, *page.info]
-    return "\n".join(str(part.value) for part in parts)
-
-
 def drop(page: AppTest, *files: tuple[str, bytes]) -> AppTest:
     """Add files to what lies in the uploader, as a browser does: the others keep their ids."""
     uploader = page.file_uploader(key=Keys.UPLOADS)
@@ -110,26 +61,14 @@ def drop(page: AppTest, *files: tuple[str, bytes]) -> AppTest:
     return page
 
 
-def panels(page: AppTest, key: str = "explain") -> list[dict[str, Any]]:
-    """What a viewer was given to paint; nothing where there is none."""
-    found = [one for one in page.get("bidi_component") if one.key == key]
-    return json.loads(found[0].proto.json)["panels"] if found else []
-
-
 def shown_map(page: AppTest) -> np.ndarray:
     """The CAM beside the radiograph."""
-    grid = panels(page)[1]["map"]["cam"]
-    values = np.frombuffer(base64.b64decode(grid["data"]), "<f4")
-    return values.reshape(grid["height"], grid["width"])
+    return cam_of(panels_of(page)[1])
 
 
 def film(page: AppTest) -> str:
     """Which radiograph is on the page: its digest, or nothing."""
-    return panels(page)[0]["film"] if panels(page) else ""
-
-
-def errors(page: AppTest) -> list[str]:
-    return [error.value.replace("\\", "") for error in page.error]
+    return panels_of(page)[0]["film"] if "explain" in components(page) else ""
 
 
 # --- empty, samples
@@ -151,9 +90,9 @@ def test_a_click_on_a_phantom_fills_the_page() -> None:
     assert "Viral Pneumonia phantom 2" in text_of(page)
     assert "Predicted class" in text_of(page)
     assert film(page) == draw_phantom("Viral Pneumonia", 2, shared.SAMPLE_SIDE).radiograph.digest
-    assert panels(page)[1]["map"]["unit"] == "logits per cell"
-    assert "shared scale" in panels(page)[1]["map"]["note"]
-    assert len(panels(page, "classes")) == len(CLASS_NAMES)
+    assert panels_of(page)[1]["map"]["unit"] == "logits per cell"
+    assert "shared scale" in panels_of(page)[1]["map"]["note"]
+    assert len(panels_of(page, "classes")) == len(CLASS_NAMES)
     page.selectbox(key=Keys.SAMPLE).select("Normal-0").run()
     check(page)
     assert "Normal phantom 0" in text_of(page)
@@ -163,11 +102,11 @@ def test_the_planted_lesion_is_outlined_and_held_against_the_map_on_demand(
     explainer: Explainer,
 ) -> None:
     page = open_page(sample="COVID-1")
-    assert not any(panel["lesion"] for panel in panels(page))
+    assert not any(panel["lesion"] for panel in panels_of(page))
     page.toggle(key=Keys.LESION).set_value(True).run()
     page.button_group(key=Keys.CLASS).set_value("COVID").run()
     check(page)
-    assert all(panel["lesion"] for panel in [*panels(page), *panels(page, "classes")])
+    assert all(panel["lesion"] for panel in [*panels_of(page), *panels_of(page, "classes")])
     phantom = draw_phantom("COVID", 1, shared.SAMPLE_SIDE)
     heatmap = explainer.explain(phantom.radiograph).heatmap("COVID")
     found = localise(heatmap, phantom.lesion_mask)
@@ -185,7 +124,7 @@ def test_the_planted_lesion_is_outlined_and_held_against_the_map_on_demand(
     assert localisation.NO_LESION in text_of(page)
 
 
-def test_only_a_phantom_has_a_lesion_to_show(png: Callable[..., bytes]) -> None:
+def test_only_a_phantom_has_a_lesion_to_show() -> None:
     page = drop(open_page(), ("film.png", png()))
     assert Keys.LESION not in [toggle.key for toggle in page.toggle]
 
@@ -200,7 +139,7 @@ def test_a_bad_file_says_so_and_the_page_stays_empty() -> None:
     assert not film(page)
 
 
-def test_a_bad_file_leaves_the_last_good_radiograph(png: Callable[..., bytes]) -> None:
+def test_a_bad_file_leaves_the_last_good_radiograph() -> None:
     page = drop(open_page(), ("good.png", png()))
     before = film(page)
     assert before
@@ -210,7 +149,7 @@ def test_a_bad_file_leaves_the_last_good_radiograph(png: Callable[..., bytes]) -
     assert "good.png" in text_of(page)
 
 
-def test_one_bad_file_among_good_ones(png: Callable[..., bytes]) -> None:
+def test_one_bad_file_among_good_ones() -> None:
     page = drop(
         open_page(), ("a.png", png(seed=1)), ("bad.png", b"\x89PNG\r\n"), ("a.png", png(seed=2))
     )
@@ -225,7 +164,7 @@ def test_one_bad_file_among_good_ones(png: Callable[..., bytes]) -> None:
     assert film(page) != first
 
 
-def test_a_file_taken_out_is_no_longer_shown(png: Callable[..., bytes]) -> None:
+def test_a_file_taken_out_is_no_longer_shown() -> None:
     page = drop(open_page(), ("mine.png", png()))
     assert "mine.png" in text_of(page)
     page.file_uploader(key=Keys.UPLOADS).clear().run()
@@ -234,7 +173,7 @@ def test_a_file_taken_out_is_no_longer_shown(png: Callable[..., bytes]) -> None:
     assert not film(page)
 
 
-def test_a_hostile_name_is_only_text(png: Callable[..., bytes]) -> None:
+def test_a_hostile_name_is_only_text() -> None:
     name = "<img src=x onerror=alert(1)> **b** [l](http:x).png"
     page = drop(open_page(), (name, png()), (name, b"broken"))
     assert "<img src=x" not in text_of(page)
@@ -262,15 +201,20 @@ def test_a_checkpoint_that_cannot_be_used_is_one_sentence(
 # --- dataset, links
 
 
-@pytest.fixture
-def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight phantoms as a dataset folder, one more file that is broken, and a secret beside it."""
-    root = tmp_path / "films"
-    write_phantoms(root, 8)
-    (root / "Normal/images/Normal-phantom-10.png").write_bytes(b"broken")
-    write_phantoms(tmp_path / "secret", 1, seed=77)
-    monkeypatch.setenv("CXR_DATA", str(root))
-    return root
+    place = tmp_path_factory.mktemp("drawn")
+    write_phantoms(place / "films", 8, size=64)
+    (place / "films/Normal/images/Normal-phantom-10.png").write_bytes(b"broken")
+    write_phantoms(place / "secret", 1, seed=77, size=64)
+    return place / "films"
+
+
+@pytest.fixture
+def dataset(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CXR_DATA", str(drawn))
+    return drawn
 
 
 def test_dataset_film_is_picked_by_class_and_file(dataset: Path) -> None:
@@ -281,6 +225,7 @@ def test_dataset_film_is_picked_by_class_and_file(dataset: Path) -> None:
     page.selectbox(key=Keys.DATASET_FILE).select(options[1]).run()
     check(page)
     assert "Normal-phantom-6.png" in text_of(page)
+    assert not page.toggle(key=Keys.LESION).value  # its mask lies beside it, all black
     before = film(page)
 
     page.selectbox(key=Keys.DATASET_FILE).select(options[2]).run()
@@ -319,7 +264,7 @@ def test_a_link_opens_the_same_film_of_the_dataset(dataset: Path) -> None:
     assert dict(colleague.query_params) == {"sample": "Normal-2"}
 
 
-def test_an_upload_has_no_address(png: Callable[..., bytes]) -> None:
+def test_an_upload_has_no_address() -> None:
     page = drop(open_page(sample="COVID-0"), ("mine.png", png()))
     assert "mine.png" in text_of(page)
     assert "sample" not in page.query_params
@@ -356,7 +301,7 @@ def test_a_link_to_a_film_where_there_is_no_dataset() -> None:
 
 
 def test_the_network_runs_only_for_a_new_radiograph_layer_or_method(
-    passes: list[tuple[Any, ...]], png: Callable[..., bytes]
+    passes: list[tuple[Any, ...]],
 ) -> None:
     page = drop(open_page(), ("film.png", png()))
     assert len(passes) == 1  # the verdict and the default map are one pass
@@ -367,7 +312,7 @@ def test_the_network_runs_only_for_a_new_radiograph_layer_or_method(
     page.toggle(key=Keys.EACH_SCALE).set_value(True).run()
     check(page)
     assert len(passes) == 1
-    assert panels(page)[1]["map"]["note"] == "scaled by this class’s own maximum"
+    assert panels_of(page)[1]["map"]["note"] == "scaled by this class’s own maximum"
 
     page.selectbox(key=Keys.LAYER).select("features.denseblock3").run()
     page.selectbox(key=Keys.METHOD).select("layercam").run()
@@ -387,11 +332,11 @@ def test_the_map_is_that_of_the_engine(explainer: Explainer) -> None:
     layer = "features.denseblock4"
     explanation = explainer.explain(shared.sample("COVID-0").radiograph, layers=[layer])
     np.testing.assert_allclose(shown_map(page), explanation.cam("Lung_Opacity"), rtol=1e-4)
-    top = panels(page)[1]["map"]["top"]
+    top = panels_of(page)[1]["map"]["top"]
     assert top == pytest.approx(explanation.peak("Lung_Opacity", scale="shared"), rel=1e-4)
 
 
-def test_choices_stay_when_the_radiograph_changes(png: Callable[..., bytes]) -> None:
+def test_choices_stay_when_the_radiograph_changes() -> None:
     page = drop(open_page(), ("one.png", png(seed=1)))
     page.button_group(key=Keys.CLASS).set_value("Lung_Opacity")
     page.selectbox(key=Keys.LAYER).select("features.denseblock4").run()
@@ -399,11 +344,11 @@ def test_choices_stay_when_the_radiograph_changes(png: Callable[..., bytes]) -> 
     assert "two.png" in text_of(page)
     assert page.button_group(key=Keys.CLASS).value == "Lung_Opacity"
     assert page.selectbox(key=Keys.LAYER).value == "features.denseblock4"
-    assert panels(page)[1]["title"] == "Lung Opacity · Grad-CAM · denseblock4"
+    assert panels_of(page)[1]["title"] == "Lung Opacity · Grad-CAM · denseblock4"
 
 
 def test_layers_are_named_with_their_resolution(
-    classifier: Classifier, explainer: Explainer, png: Callable[..., bytes]
+    classifier: Classifier, explainer: Explainer
 ) -> None:
     page = drop(open_page(), ("film.png", png()))
     explanation = explainer.explain(draw_phantom("COVID", 1).radiograph, layers=list(MAIN_LAYERS))
@@ -415,30 +360,26 @@ def test_layers_are_named_with_their_resolution(
         assert f"{n} × {n} cells." in text_of(page)
 
 
-def test_every_method_but_the_slow_one_can_be_looked_at(png: Callable[..., bytes]) -> None:
+def test_every_method_but_the_slow_one_can_be_looked_at() -> None:
     page = drop(open_page(), ("film.png", png()))
     for name, method in METHODS.items():
         if method.needs != "passes":
             page.selectbox(key=Keys.METHOD).select(name).run()
             check(page)
-            assert f"{method.label} · norm5" in panels(page)[1]["title"]
-            assert panels(page)[1]["map"]["unit"] == f"{method.unit} per cell"
+            assert f"{method.label} · norm5" in panels_of(page)[1]["title"]
+            assert panels_of(page)[1]["map"]["unit"] == f"{method.unit} per cell"
 
 
-def test_eigencam_says_that_it_knows_no_class(png: Callable[..., bytes]) -> None:
+def test_eigencam_says_that_it_knows_no_class() -> None:
     page = drop(open_page(), ("film.png", png()))
     page.selectbox(key=Keys.METHOD).select("eigencam").run()
     check(page)
     assert "Eigen-CAM knows no class" in text_of(page)
-    assert not panels(page, "classes")  # not four times the same map
+    assert "classes" not in components(page)  # not four times the same map
 
 
-def test_scorecam_warns_and_shows_its_progress(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, png: Callable[..., bytes]
-) -> None:
-    small = tmp_path / "small.safetensors"  # so that 256 passes take seconds
-    save_checkpoint(replace(load_checkpoint(), input_size=64), small)
-    monkeypatch.setenv(CHECKPOINT_VARIABLE, str(small))
+@pytest.mark.usefixtures("small_model")
+def test_scorecam_warns_and_shows_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     shares: list[float] = []
     original = st.delta_generator.DeltaGenerator.progress
 
@@ -475,14 +416,14 @@ def test_a_zero_map_says_so_and_paints_nothing(
     page.toggle(key=Keys.LESION).set_value(True).run()
     check(page)
     assert ZERO_MAP == "no positive evidence for this class at this layer"
-    assert ZERO_MAP[1:] in panels(page)[1]["map"]["nothing"]
+    assert ZERO_MAP[1:] in panels_of(page)[1]["map"]["nothing"]
     assert not shown_map(page).any()
     assert localisation.NO_HEAT in text_of(page)
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_stranger_is_warned_of_and_still_explained(
-    known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, png: Callable[..., bytes]
+    known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(0)
     learned = fit_familiarity(rng.random((40, 1024)), rng.random((20, 1024)))
@@ -523,7 +464,7 @@ def test_the_probabilities_say_what_they_are_worth(
     assert f"Probabilities of a research model, {words}" in text_of(open_page(sample="COVID-0"))
 
 
-def test_what_is_remembered_is_bounded(png: Callable[..., bytes]) -> None:
+def test_what_is_remembered_is_bounded() -> None:
     page = drop(open_page(), ("film.png", png()))
     cache = page.session_state["_explained"]
     for number in range(2 * MAX_EXPLANATIONS):
@@ -534,10 +475,7 @@ def test_what_is_remembered_is_bounded(png: Callable[..., bytes]) -> None:
 # --- from page to page
 
 
-def test_every_page_keeps_the_radiograph_and_says_research_only(
-    png: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("CXR_CACHE", str(tmp_path / "cache"))
+def test_every_page_keeps_the_radiograph_and_says_research_only() -> None:
     page = drop(open_page(), ("one.png", png(seed=1)), ("two.png", png(seed=2)))
     before = film(page)
     for title in ("Compare", "Dataset", "Model"):

@@ -1,41 +1,23 @@
 """The page "Model": what a checkpoint says of itself, whole, half, broken or hostile."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from cxr_gradcam.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cxr_gradcam.densenet import MAIN_LAYERS
-from cxr_gradcam.render import DISCLAIMER
-from cxr_gradcam.training.evaluation import evaluate_logits
+from cxr_gradcam.training.scores import evaluate_logits
 from cxr_gradcam.ui import shared
 from cxr_gradcam.ui.components import model_facts
 from cxr_gradcam.ui.components.model_figures import NO_FIGURES
-from cxr_gradcam.ui.models import BUNDLED, CHECKPOINT_VARIABLE, RUNS_VARIABLE
+from cxr_gradcam.ui.models import BUNDLED
 from cxr_gradcam.ui.session import Keys
-
-APP = str(Path(__file__).parents[2] / "streamlit_app.py")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No dataset, no runs, the bundled checkpoint."""
-    for variable in ("CXR_DATA", CHECKPOINT_VARIABLE, RUNS_VARIABLE):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fresh_resources() -> Iterator[None]:
-    yield
-    st.cache_resource.clear()
+from tests.ui.visiting import check, open_page, text_of, turn_to
 
 
 @pytest.fixture(scope="module")
@@ -66,33 +48,8 @@ def add_run(tmp_path: Path, bundled: Checkpoint) -> Callable[..., Path]:
     return add
 
 
-def open_page(**address: str) -> AppTest:
-    page = AppTest.from_file(APP, default_timeout=60)
-    for name, value in address.items():
-        page.query_params[name] = value
-    page.run()
-    turn_to(page, "Model")
-    return page
-
-
-def turn_to(page: AppTest, title: str) -> None:
-    page._page_hash = calc_hash(title.lower())
-    page.run()
-    check(page)
-
-
-def check(page: AppTest) -> None:
-    assert not page.exception
-    assert DISCLAIMER in text_of(page)
-
-
-def text_of(page: AppTest) -> str:
-    parts = [*page.get("html"), *page.markdown, *page.error]
-    return "\n".join(str(part.value) for part in parts).replace("\u2060", "")
-
-
 def test_the_bundled_model_says_what_it_is(bundled: Checkpoint) -> None:
-    page = open_page()
+    page = open_page("Model")
     text = text_of(page)
     assert bundled.digest in text
     assert f"{bundled.input_size} × {bundled.input_size} px" in text
@@ -105,7 +62,7 @@ def test_the_bundled_model_says_what_it_is(bundled: Checkpoint) -> None:
 
 def test_a_checkpoint_without_figures_says_so(add_run: Callable[..., Path]) -> None:
     add_run("plain", metrics={}, training={}, temperature=1.0, familiarity=None)
-    text = text_of(open_page(model="plain"))
+    text = text_of(open_page("Model", model="plain"))
     assert NO_FIGURES in text
     assert "does not say where its weights come from" in text
     assert "not calibrated" in text
@@ -118,7 +75,7 @@ def test_figures_are_those_of_the_header(
     training = {"date": "2026-01-02", "recipe": {"epochs": 3, "weights": "<b>x</b>"}}
     metrics = {"validation": {"accuracy": 0.1}, "test": measured}
     add_run("first", metrics=metrics, training=training, temperature=1.4)
-    page = open_page(model="first")
+    page = open_page("Model", model="first")
     text = text_of(page)
     accuracy = measured["accuracy"]
     low, high = 100 * accuracy["low"], 100 * accuracy["high"]
@@ -166,7 +123,7 @@ def test_a_header_may_hold_anything(metrics: dict[str, Any]) -> None:
 
 def test_another_checkpoint_is_chosen_and_kept_on_every_page(add_run: Callable[..., Path]) -> None:
     path = add_run("small", input_size=64)
-    page = open_page(sample="COVID-0")
+    page = open_page("Model", sample="COVID-0")
     assert page.radio(key=Keys.MODEL_ON_PAGE).options == [BUNDLED, "small"]
     page.radio(key=Keys.MODEL_ON_PAGE).set_value("small").run()
     check(page)
@@ -177,13 +134,13 @@ def test_another_checkpoint_is_chosen_and_kept_on_every_page(add_run: Callable[.
     assert "2 × 2 cells. The last layer" in text_of(page)
     assert page.query_params["model"] == "small"
 
-    other = open_page()  # another visitor
+    other = open_page("Model")  # another visitor
     assert other.selectbox(key=Keys.MODEL).value == BUNDLED
 
 
 def test_a_link_names_the_model(add_run: Callable[..., Path]) -> None:
     add_run("small", input_size=64)
-    page = open_page(sample="COVID-0", model="small")
+    page = open_page("Model", sample="COVID-0", model="small")
     assert page.selectbox(key=Keys.MODEL).value == "small"
     assert page.query_params["model"] == "small"
 
@@ -200,8 +157,8 @@ def test_a_model_is_loaded_once_and_again_when_its_file_has_changed(
 
     monkeypatch.setattr(shared, "load_classifier", counted)
     add_run("mine", input_size=64)
-    page = open_page(model="mine")
-    open_page(model="mine")
+    page = open_page("Model", model="mine")
+    open_page("Model", model="mine")
     assert loaded.count("mine") == 1
     path = add_run("mine", input_size=96, training={"note": "trained on"})
     page.run()
@@ -218,7 +175,7 @@ def test_a_broken_checkpoint_is_one_sentence_and_another_can_be_chosen(tmp_path:
     broken = tmp_path / "runs/broken/best.safetensors"
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"no weights")
-    page = open_page(model="broken")
+    page = open_page("Model", model="broken")
     assert len(page.error) == 1
     assert "best.safetensors is not a .safetensors file" in page.error[0].value.replace("\\", "")
     for title in ("Explain", "Compare", "Dataset"):
@@ -237,7 +194,7 @@ def test_the_card_of_the_bundled_model_is_shown_where_there_is_one(
     card = tmp_path / "MODEL_CARD.md"
     monkeypatch.setattr(model_facts, "MODEL_CARD", card)
     card.write_text("# Card\nNot for *patients*.")
-    page = open_page()
+    page = open_page("Model")
     assert "Not for *patients*." in text_of(page)
     page.selectbox(key=Keys.MODEL).select("other").run()
     check(page)

@@ -1,6 +1,5 @@
 """What the viewer's component sends to the browser."""
 
-import base64
 import json
 import zlib
 from pathlib import Path
@@ -19,6 +18,7 @@ from cxr_gradcam.render import COLORMAPS
 from cxr_gradcam.ui import frontend
 from cxr_gradcam.ui.components.film import MAX_KEPT_BYTES, pack
 from cxr_gradcam.ui.components.viewer import Panel, alternative_text, describe, outlines
+from tests.ui.visiting import grid
 
 FRONTEND = Path(frontend.__file__).parent
 
@@ -71,11 +71,6 @@ def test_a_panel_is_described_in_plain_json(film: Radiograph, explanation: Expla
     assert said["map"]["square"]["height"] == explanation.letterbox.content_height
     assert grid(said["map"]["cam"]).tolist() == explanation.cam("Normal").tolist()
     assert grid(said["map"]["evidence"]).tolist() == explanation.evidence("Normal").tolist()
-
-
-def grid(said: dict[str, Any]) -> np.ndarray:
-    data = np.frombuffer(base64.b64decode(said["data"]), "<f4")
-    return data.reshape(said["height"], said["width"])
 
 
 def test_evidence_is_told_where_the_cells_add_up_to_the_score(

@@ -111,7 +111,8 @@ def make_accelerator(precision: str, device: str, *, compiled: bool = False) -> 
 
 def _multiplies_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 by itself, and so faster than float32."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # younger than PyTorch 2.11
+    known = getattr(torch.cpu, "get_capabilities", None)  # younger than PyTorch 2.11
+    capabilities = known() if known else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 

@@ -16,13 +16,7 @@ st.set_page_config(
 style.apply()
 frame.run(
     [
-        Place(
-            "Explain",
-            explain.show,
-            ":material/radiology:",
-            needs_radiograph=True,
-            prepare=explain.prepare,
-        ),
+        Place("Explain", explain.show, ":material/radiology:", needs_radiograph=True),
         Place("Compare", compare.show, ":material/compare:", needs_radiograph=True),
         Place("Dataset", dataset.show, ":material/photo_library:"),
         Place("Model", model.show, ":material/neurology:", needs_model=False),

@@ -70,7 +70,7 @@ class Results:
         return np.asarray(self.scored & (self.called == self.truth))
 
     def metrics(self, bootstrap: int) -> dict[str, Any] | None:
-        """Return the dictionary of `evaluation.evaluate_logits`; None where nothing is scored."""
+        """Return the dictionary of `scores.evaluate_logits`; None where nothing is scored."""
         from cxr_gradcam.training.scores import evaluate_logits  # scikit-learn comes slowly
 
         if not self.scored.any():

@@ -25,7 +25,7 @@ from cxr_gradcam.checkpoint import CheckpointError
 from cxr_gradcam.render import DISCLAIMER
 from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components import address, model_choice, source
-from cxr_gradcam.ui.components.film import send_film, send_program
+from cxr_gradcam.ui.components.film import send_program
 from cxr_gradcam.ui.components.heading import in_sidebar, welcome
 from cxr_gradcam.ui.text import plain
 
@@ -45,8 +45,6 @@ class Place:
         icon: a Material icon as Streamlit names it.
         needs_radiograph: without one, the page that invites to choose one stands in its place.
         needs_model: without one, a sentence that says why not stands in its place.
-        prepare: does what takes long and draws nothing; called when `show` will be, before it and
-            before the sidebar is drawn, on a page that needs a radiograph.
     """
 
     title: str
@@ -54,7 +52,6 @@ class Place:
     icon: str
     needs_radiograph: bool = False
     needs_model: bool = True
-    prepare: Callable[[], None] = lambda: None
 
 
 def run(places: Sequence[Place]) -> None:
@@ -76,19 +73,14 @@ def run(places: Sequence[Place]) -> None:
     address.follow()
     problem = _model_problem()
     inviting = place.needs_radiograph and session.shown() is None and not problem
+    with st.sidebar:
+        _sidebar(inviting)
+    address.write()
     source.problems(skip=inviting)  # an invitation says them under its dropzone
     # The last line is drawn first, so that it is there whatever becomes of the page above it.
     body = st.container(key="body")
     kind = "cxr-foot cxr-narrow" if inviting else "cxr-foot"
     st.html(f'<p class="{kind}">{DISCLAIMER}</p>')
-    if place.needs_radiograph and not inviting and not problem:
-        # First of all, as it is long on its way; and while a browser draws, it takes one of two
-        # cores, so that the network is better done before there is much to draw.
-        send_film(session.current().radiograph)
-        place.prepare()
-    with st.sidebar:
-        _sidebar(inviting)
-    address.write()
     with body:
         if problem and place.needs_model:
             st.error(plain(problem), icon=":material/error:")

@@ -6,7 +6,7 @@ import streamlit as st
 
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.densenet import LAST_LAYER
-from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components import localisation
@@ -22,16 +22,12 @@ from cxr_gradcam.ui.text import scale_words, score_sentence
 from cxr_gradcam.words import knows_no_class, layer_name, map_title
 
 
-def prepare() -> None:
-    """Run the network, or remember having done so."""
-    _said(session.current(), shared.explainer())
-
-
 def show() -> None:
     """Draw the page; a radiograph and a model are there."""
     current, explainer = session.current(), shared.explainer()
     heading(current)
-    said = _said(current, explainer)
+    # The verdict needs no gradient, so it never waits for the layer or the method chosen below.
+    said = session.explain(explainer, current.radiograph, LAST_LAYER, "gradcam").explanation
     verdict(said, explainer.classifier)
     with st.container(key="workbench", horizontal=True, gap="medium"):
         stage = st.container(key="stage", gap="small")
@@ -47,11 +43,6 @@ def show() -> None:
         downloads(current, explained.explanation, explainer, class_name, look)
     if not knows_no_class(look.method):
         _every_class(current, explained, look, wants_lesion)
-
-
-def _said(current: Shown, explainer: Explainer) -> Explanation:
-    """Return what the classifier says; without a gradient, so it waits for no layer or method."""
-    return session.explain(explainer, current.radiograph, LAST_LAYER, "gradcam").explanation
 
 
 def _pictures(

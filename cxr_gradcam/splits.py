@@ -7,7 +7,6 @@ the same folder and seed give the same splits. They are kept in one readable fil
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from cxr_gradcam.cores import usable_cores
 from cxr_gradcam.dataset import SPLITS, Dataset, DatasetError
 from cxr_gradcam.dataset_report import Report
 from cxr_gradcam.duplicates import HASH_BITS, Bits, group_duplicates, perceptual_hash
@@ -148,7 +148,7 @@ def _read_samples(
 
 def _hash_files(paths: Sequence[Path]) -> Generator[Bits | str, None, None]:
     """Give the hash of each file, or why it cannot be read, in order."""
-    pool = ThreadPoolExecutor(min(_MAX_READERS, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(_MAX_READERS, usable_cores()))
     try:
         yield from pool.map(_hash_file, paths)
     finally:

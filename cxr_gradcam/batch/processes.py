@@ -12,6 +12,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
+from cxr_gradcam.cores import usable_cores
+
 # The last process waits for the first one at the end: as long as one run may take.
 _PATIENCE = timedelta(days=14)
 _Item = TypeVar("_Item")
@@ -106,8 +108,4 @@ class Processes:
 
     def threads(self) -> int:
         """Return how many threads this process may keep busy: its share of the machine's cores."""
-        if hasattr(os, "sched_getaffinity"):
-            cores = len(os.sched_getaffinity(0))
-        else:
-            cores = os.cpu_count() or 1
-        return max(1, cores // self.local_count)
+        return max(1, usable_cores() // self.local_count)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from accelerate import Accelerator
 
 from cxr_gradcam.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from cxr_gradcam.classifier import load_classifier
+from cxr_gradcam.cores import usable_cores
 from cxr_gradcam.dataset import Dataset, DatasetError, read_dataset
 from cxr_gradcam.familiarity import Familiarity, fit_familiarity
 from cxr_gradcam.files import write_whole
@@ -232,12 +232,11 @@ def _load(run: Run, samples: Sequence[Sample], what: str) -> Images:
             run.watch.check()
             bar.advance()
 
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return load_images(
             samples,
             run.splits.class_names,
             run.config.input_size,
-            readers=max(1, min(_MOST_READERS, (cores or 1) // run.accelerator.num_processes)),
+            readers=max(1, min(_MOST_READERS, usable_cores() // run.accelerator.num_processes)),
             on_image=on_image,
         )
 

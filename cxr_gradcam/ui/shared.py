@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import streamlit as st
+import torch
 
 from cxr_gradcam.classifier import load_classifier
+from cxr_gradcam.cores import usable_cores
 from cxr_gradcam.dataset import Dataset, find_dataset
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, Phantom, draw_phantom
@@ -59,12 +61,25 @@ def _version(path: Path) -> tuple[int, int]:
 
 @st.cache_resource(max_entries=MAX_MODELS, show_spinner="Loading the model …")
 def _load(path: str, version: tuple[int, int]) -> Explainer:
+    _leave_cores()
     loaded = Explainer(load_classifier(path))
     # Streamlit collects garbage after every run of the page, before the browser has all of it.
     # PyTorch and the rest of what stays for good are not to be looked through each time: 200 ms.
     gc.collect()
     gc.freeze()
     return loaded
+
+
+def _leave_cores() -> None:
+    """Have PyTorch use half of the cores for a look, unless `OMP_NUM_THREADS` decides.
+
+    The others decode and pack films, serve other visitors, and draw the page where the browser runs
+    on the same machine. A look with a thread per core waits for those whenever they are busy: on
+    two cores it took twice as long then (benchmarks/README.md). All looks have as many threads, so
+    that a film's heatmap is the same to the last bit, whoever else is there.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, usable_cores() // 2))
 
 
 def dataset() -> Dataset | None:

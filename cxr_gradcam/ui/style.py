@@ -149,6 +149,7 @@ CSS = """
   text-wrap: balance; text-shadow: 0 0 4px #000; }
 :is([class*="st-key-tile_"], .st-key-current) [data-testid="stElementToolbar"] { display: none; }
 
+.st-key-rehearsal { display: none; }
 .st-key-welcome { max-width: 62rem; margin: 0 auto; }
 .st-key-welcome [data-testid="stFileUploaderDropzone"] { min-height: 8.5rem;
   flex-direction: column; align-items: center; justify-content: center; gap: .6rem;

@@ -68,17 +68,28 @@ PAGES = [open_start, open_explain, open_compare, open_dataset, open_figures, ope
 
 
 @pytest.mark.parametrize("open_page", PAGES)
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
 def test_axe_finds_nothing_serious_and_nothing_sticks_out(
-    browser: Any, bare_address: str, open_page: Callable[[Any, str], None], theme: str, width: int
+    browser: Any, bare_address: str, open_page: Callable[[Any, str], None]
 ) -> None:
-    page = new_page(browser, width, color_scheme=theme)
+    page = new_page(browser)
     open_page(page, bare_address)
-    settle(page)
-    assert problems(page) == []
-    assert nameless_pictures(page) == []
-    main = page.get_by_test_id("stMain")
-    assert main.evaluate("(main) => main.scrollWidth - main.clientWidth") == 0
+    for theme, width in (("light", 1280), ("dark", 1280), ("light", 390)):
+        page.emulate_media(color_scheme=theme)
+        page.set_viewport_size({"width": width, "height": 900})
+        settle(page)
+        assert is_dark(page) == (theme == "dark")
+        assert problems(page) == [], (theme, width)
+        assert nameless_pictures(page) == []
+        main = page.get_by_test_id("stMain")
+        assert main.evaluate("(main) => main.scrollWidth - main.clientWidth") == 0
+
+
+def is_dark(page: Any) -> bool:
+    """Whether the page's background is darker than its text."""
+    of_app = "((style) => [style.backgroundColor, style.color])(getComputedStyle(app))"
+    colours = page.get_by_test_id("stApp").evaluate(f"(app) => {of_app}")
+    background, text = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in colours)
+    return bool(background < text)
 
 
 def settle(page: Any) -> None:

@@ -92,6 +92,18 @@ def turn_to(page: Any, title: str) -> None:
     page.get_by_test_id("stTopNavLink").filter(has_text=title).click()
 
 
+def test_the_first_film_waits_for_no_program(page: Any) -> None:
+    page.locator("[data-test-script-state='notRunning']").wait_for()
+    page.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    drop(page, "film.png", png_of(2))
+    wait_for_picture(page)
+    page.locator("[data-test-script-state='notRunning']").wait_for()
+    programs = [url for url in asked if url.endswith(".js") and "/axios." not in url]  # sends files
+    assert programs == []
+
+
 def test_png_dicom_and_a_broken_file_dropped(page: Any) -> None:
     drop(page, "phantom.png", png_of(5))
     heading(page, "phantom.png")

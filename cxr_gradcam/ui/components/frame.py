@@ -119,3 +119,19 @@ def _invite() -> None:
         welcome()
         source.invite()
         send_program()
+        _rehearse()
+
+
+def _rehearse() -> None:
+    """Draw, out of sight, a widget of every kind that the page with a radiograph has.
+
+    The browser fetches the program of a kind when it draws the first one. Here it does so while the
+    visitor still looks for a film, whose heatmap then need not wait for it.
+    """
+    with st.container(key="rehearsal"):
+        st.pills("Choice", [""])
+        st.selectbox("List", [""])
+        st.toggle("Switch")
+        st.download_button("File", "", on_click="ignore")
+        with st.expander("More"):
+            st.slider("Slider")

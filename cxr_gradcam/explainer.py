@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -56,7 +56,6 @@ class Explanation:
     familiar: bool | None
     _cams: Mapping[tuple[str, str], np.ndarray]
     _evidence: Mapping[str, np.ndarray]
-    _peaks: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     @property
     def unit(self) -> str:
@@ -105,9 +104,14 @@ class Explanation:
         Raises:
             ValueError: when this explanation has no such class or layer, or for another scale.
         """
-        top = self.peak(class_name, layer, scale)
-        restored = self.letterbox.restore(self.cam(class_name, layer))
-        return restored / np.float32(top) if top > 0 else np.zeros_like(restored)
+        _check_known("scale", scale, ("each", "shared"))
+        heatmap = self.letterbox.restore(self.cam(class_name, layer))
+        top = heatmap.max() if scale == "each" else np.float32(self.peak(class_name, layer, scale))
+        if top <= 0:
+            return np.zeros_like(heatmap)
+        heatmap /= top
+        np.minimum(heatmap, 1, out=heatmap)  # rounding must not carry it past 1
+        return heatmap
 
     def peak(self, class_name: str, layer: str | None = None, scale: Scale = "each") -> float:
         """Return the value, in the method's units, that a heatmap's 1.0 stands for; 0 if none.
@@ -122,9 +126,7 @@ class Explanation:
         cam = self.cam(class_name, layer)
         if scale == "shared":
             return max(self.peak(name, layer) for name in self.classes)
-        if (class_name, layer) not in self._peaks:  # resampling a large film takes a while
-            self._peaks[class_name, layer] = float(self.letterbox.restore(cam).max())
-        return self._peaks[class_name, layer]
+        return self.letterbox.highest(cam)
 
 
 @dataclass(frozen=True)

@@ -80,14 +80,25 @@ class Letterbox:
         Returns:
             float32 (height, width), in the grid's units, never beyond the grid's extremes.
         """
-        rows = _interpolation_matrix(
-            self.height, self.top, self.content_height, self.size, grid.shape[0]
-        )
-        columns = _interpolation_matrix(
-            self.width, self.left, self.content_width, self.size, grid.shape[1]
-        )
-        restored: np.ndarray = rows @ grid.astype(np.float32, copy=False) @ columns.T
-        return restored
+        return _read(grid, *self._positions(grid))
+
+    def highest(self, grid: np.ndarray) -> float:
+        """Return the maximum of `restore(grid)`, but for rounding, without restoring it all.
+
+        Between the centres of four cells the surface is bilinear, so of the pixels there none is
+        higher than all of the outermost four.
+
+        Args:
+            grid: as for `restore`.
+        """
+        rows, columns = map(_outermost, self._positions(grid))
+        return float(_read(grid, rows, columns).max())
+
+    def _positions(self, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the radiograph's rows and columns lie in a grid: (height,) and (width,)."""
+        rows = _centres(self.height, self.top, self.content_height, self.size, grid.shape[0])
+        columns = _centres(self.width, self.left, self.content_width, self.size, grid.shape[1])
+        return rows, columns
 
     @property
     def _rows(self) -> slice:
@@ -98,22 +109,42 @@ class Letterbox:
         return slice(self.left, self.left + self.content_width)
 
 
-def _interpolation_matrix(
-    pixels: int, offset: int, content: int, size: int, cells: int
-) -> np.ndarray:
-    """Return float32 (pixels, cells): row i mixes the two cells around pixel i's centre.
+def _centres(pixels: int, offset: int, content: int, size: int, cells: int) -> np.ndarray:
+    """Return float64 (pixels,): each pixel's centre along an axis, in cells from the first's."""
+    in_square = (np.arange(pixels) + 0.5) * content / pixels + offset
+    centres: np.ndarray = np.clip(in_square * cells / size - 0.5, 0, cells - 1)
+    return centres
+
+
+def _outermost(positions: np.ndarray) -> np.ndarray:
+    """Return the first and the last of the rising positions between any two cells."""
+    ends = np.flatnonzero(np.diff(positions.astype(np.int64)))
+    outermost: np.ndarray = positions[np.unique([0, *ends, *(ends + 1), len(positions) - 1])]
+    return outermost
+
+
+def _read(grid: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Read a grid, bilinearly, where positions along its two axes cross."""
+    down, across = (
+        _mixture(positions, cells)
+        for positions, cells in zip((rows, columns), grid.shape, strict=True)
+    )
+    read: np.ndarray = down @ grid.astype(np.float32, copy=False) @ across.T
+    return read
+
+
+def _mixture(positions: np.ndarray, cells: int) -> np.ndarray:
+    """Return float32 (n, cells): row i mixes the two cells around position i.
 
     Bilinear sampling is separable, so one such matrix per axis does the whole resampling as two
     small products, exactly; OpenCV's warps round the position to 1/32 of a cell, which shows
     as steps when 7 cells become 2,500 pixels.
     """
-    centres = (np.arange(pixels) + 0.5) * content / pixels + offset
-    position = np.clip(centres * cells / size - 0.5, 0, cells - 1)
-    lower = np.minimum(position.astype(np.int64), max(cells - 2, 0))
+    lower = np.minimum(positions.astype(np.int64), max(cells - 2, 0))
     upper = np.minimum(lower + 1, cells - 1)
-    share = (position - lower).astype(np.float32)
-    matrix = np.zeros((pixels, cells), np.float32)
-    rows = np.arange(pixels)
+    share = (positions - lower).astype(np.float32)
+    matrix = np.zeros((len(positions), cells), np.float32)
+    rows = np.arange(len(positions))
     matrix[rows, lower] = 1 - share
     matrix[rows, upper] += share
     return matrix

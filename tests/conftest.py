@@ -21,10 +21,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(os.cpu_count() or 1, MOST_WORKERS) if config.option.markexpr == "not slow" else 0
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Give each worker, and each server and process that it starts, one core and not all."""
-    if config.option.numprocesses:
-        os.environ["OMP_NUM_THREADS"] = "1"
+def pytest_configure() -> None:
+    """Give each worker, and each server and process that it starts, one core and not all.
+
+    So they agree to the last bit, too: with other threads, sums come in another order.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.hookimpl(tryfirst=True)  # before the workers put the groups into the tests' names

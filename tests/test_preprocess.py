@@ -63,11 +63,23 @@ def test_restoring_follows_every_pixel_into_the_grid(shape: tuple[int, int], cel
         np.testing.assert_allclose(restored[:, -1], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("cells", [1, 2, 4, 7, 56])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_highest_pixel_is_found_without_restoring(
+    shape: tuple[int, int], cells: int, seed: int
+) -> None:
+    box = Letterbox.fit(*shape, 224)
+    grid = np.random.default_rng(seed).normal(size=(cells, cells)).astype(np.float32)
+    assert box.highest(grid) == pytest.approx(float(box.restore(grid).max()), rel=1e-6)
+
+
 def test_what_lies_in_the_padding_is_cut_off() -> None:
     box = Letterbox.fit(300, 700, 224)  # 96 rows of picture between two bars of 64
     grid = np.zeros((7, 7), np.float32)
     grid[0] = grid[-1] = 1
     assert box.restore(grid).max() == 0
+    assert box.highest(grid) == 0
 
 
 def test_another_shape_is_refused() -> None:

@@ -6,7 +6,6 @@ fills, and the private ones below for what the page itself keeps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
@@ -14,7 +13,7 @@ import cv2
 import numpy as np
 import streamlit as st
 
-from cxr_gradcam.explainer import Explainer, Explanation, Progress, Scale
+from cxr_gradcam.explainer import Explainer, Explanation, Progress
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui.cache import Cache
 
@@ -71,23 +70,6 @@ class Shown:
     lungs: np.ndarray | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """An explanation of every class at one layer.
-
-    Attributes:
-        explanation: with that layer alone.
-        peaks: class -> `Explanation.peak`, kept because finding it takes a while on a large film.
-    """
-
-    explanation: Explanation
-    peaks: Mapping[str, float]
-
-    def top(self, class_name: str, scale: Scale) -> float:
-        """Return the value that the hottest colour stands for; 0 without positive evidence."""
-        return self.peaks[class_name] if scale == "each" else max(self.peaks.values())
-
-
 def shown() -> Shown | None:
     """Return the radiograph on the page, if there is one."""
     return cast("Shown | None", st.session_state.get(_SHOWN))
@@ -138,21 +120,15 @@ def explain(
     layer: str,
     method: str,
     progress: Progress | None = None,
-) -> Explained:
+) -> Explanation:
     """Explain every class of a radiograph at one layer, or remember having done so."""
     if _EXPLAINED not in st.session_state:
         st.session_state[_EXPLAINED] = Cache(MAX_EXPLANATIONS)
-    cache = cast("Cache[Explained]", st.session_state[_EXPLAINED])
-
-    def make() -> Explained:
-        explanation = explainer.explain(
-            radiograph, layers=[layer], method=method, progress=progress
-        )
-        return Explained(
-            explanation, {name: explanation.peak(name) for name in explanation.classes}
-        )
-
-    return cache.get((radiograph.digest, layer, method, explainer.classifier.digest), make)
+    cache = cast("Cache[Explanation]", st.session_state[_EXPLAINED])
+    return cache.get(
+        (radiograph.digest, layer, method, explainer.classifier.digest),
+        lambda: explainer.explain(radiograph, [layer], method=method, progress=progress),
+    )
 
 
 def shrink(radiograph: Radiograph, longest: int) -> Radiograph:

@@ -53,7 +53,7 @@ def layer_panels(
     """Return class x layer, row by row; each layer has its own scale, shared by its classes."""
     if knows_no_class(answer.method):
         return [_class_free(film, answer, layer, layer_name(layer)) for layer in layers]
-    note = _scale_note(scale, "one scale for all classes at this layer")
+    note = _scale_note(scale, "scale of this layer")
     return [
         _class_panel(film, answer, name, layer, scale, layer_name(layer), note)
         for name in answer.classes
@@ -70,7 +70,7 @@ def method_panels(
     """
     with_class = [answer for method, answer in answers.items() if not knows_no_class(method)]
     class_free = [answer for method, answer in answers.items() if knows_no_class(method)]
-    note = _scale_note(scale, "one scale for all classes by this method")
+    note = _scale_note(scale, "scale of this method")
     matrix = [
         _class_panel(film, answer, name, layer, scale, METHODS[answer.method].label, note)
         for name in with_class[0].classes

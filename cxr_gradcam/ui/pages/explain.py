@@ -6,7 +6,7 @@ import streamlit as st
 
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.densenet import LAST_LAYER
-from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.explainer import Explainer, Explanation
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components import localisation
@@ -17,7 +17,7 @@ from cxr_gradcam.ui.components.heading import heading, name
 from cxr_gradcam.ui.components.picture import note, section
 from cxr_gradcam.ui.components.verdict import verdict
 from cxr_gradcam.ui.components.viewer import Panel, viewer
-from cxr_gradcam.ui.session import Explained, Shown
+from cxr_gradcam.ui.session import Shown
 from cxr_gradcam.ui.text import scale_words, score_sentence
 from cxr_gradcam.words import knows_no_class, layer_name, map_title
 
@@ -27,7 +27,7 @@ def show() -> None:
     current, explainer = session.current(), shared.explainer()
     heading(current)
     # The verdict needs no gradient, so it never waits for the layer or the method chosen below.
-    said = session.explain(explainer, current.radiograph, LAST_LAYER, "gradcam").explanation
+    said = session.explain(explainer, current.radiograph, LAST_LAYER, "gradcam")
     verdict(said, explainer.classifier)
     with st.container(key="workbench", horizontal=True, gap="medium"):
         stage = st.container(key="stage", gap="small")
@@ -37,45 +37,45 @@ def show() -> None:
             buttons = st.container()
     with stage:
         class_name = choose_class(explainer.classifier, said.predicted)
-        explained = _explain(explainer, current.radiograph, look)
-        _pictures(current, explained, class_name, look, wants_lesion)
+        explanation = _explain(explainer, current.radiograph, look)
+        _pictures(current, explanation, class_name, look, wants_lesion)
     with buttons:
-        downloads(current, explained.explanation, explainer, class_name, look)
+        downloads(current, explanation, explainer, class_name, look)
     if not knows_no_class(look.method):
-        _every_class(current, explained, look, wants_lesion)
+        _every_class(current, explanation, look, wants_lesion)
 
 
 def _pictures(
-    current: Shown, explained: Explained, class_name: str, look: Look, wants_lesion: bool
+    current: Shown, explanation: Explanation, class_name: str, look: Look, wants_lesion: bool
 ) -> None:
     """Draw the radiograph beside the heatmap, and what stands in words under them."""
     film, lesion = current.radiograph, current.lesion if wants_lesion else None
     painted = Panel(
         film=film,
         title=map_title(class_name, look.method, look.layer),
-        explanation=explained.explanation,
+        explanation=explanation,
         class_name=class_name,
         layer=look.layer,
-        top=explained.top(class_name, look.scale),
+        top=explanation.peak(class_name, look.layer, look.scale),
         scale_note=scale_words(look.method, look.scale),
         lesion=lesion,
     )
     viewer([Panel(film=film, title="Radiograph", lesion=lesion), painted], key="explain", columns=2)
     if wants_lesion:
-        localisation.findings(current, explained.explanation, class_name, look.layer)
-    note(score_sentence(explained.explanation, class_name))
+        localisation.findings(current, explanation, class_name, look.layer)
+    note(score_sentence(explanation, class_name))
 
 
-def _every_class(current: Shown, explained: Explained, look: Look, wants_lesion: bool) -> None:
+def _every_class(current: Shown, explanation: Explanation, look: Look, wants_lesion: bool) -> None:
     """Draw the heatmaps of all classes side by side, on the chosen scale."""
     how = "each on its own scale" if look.scale == "each" else "on one shared scale"
     section("All classes", f"{how} · {METHODS[look.method].label} · {layer_name(look.layer)}")
     film = Film(current.radiograph, name(current), current.lesion if wants_lesion else None)
-    panels = class_panels(film, explained.explanation, look.layer, look.scale)
+    panels = class_panels(film, explanation, look.layer, look.scale)
     viewer(panels, key="classes", tall=False, tools=False)
 
 
-def _explain(explainer: Explainer, radiograph: Radiograph, look: Look) -> Explained:
+def _explain(explainer: Explainer, radiograph: Radiograph, look: Look) -> Explanation:
     """Explain with a progress bar where it takes many passes."""
     if METHODS[look.method].needs != "passes":
         return session.explain(explainer, radiograph, look.layer, look.method)
@@ -85,6 +85,6 @@ def _explain(explainer: Explainer, radiograph: Radiograph, look: Look) -> Explai
     def report(share: float) -> None:
         place.progress(share, f"{label}: {share:.0%} of its passes")
 
-    explained = session.explain(explainer, radiograph, look.layer, look.method, report)
+    explanation = session.explain(explainer, radiograph, look.layer, look.method, report)
     place.empty()
-    return explained
+    return explanation

@@ -113,7 +113,7 @@ REPORT = """() => {
         begun, clicked, painted: first.at, paints: paints.length,
         sending: upload?.startTime, stored: upload?.responseEnd,
         asked: sent.find((at) => at >= (upload?.responseEnd ?? clicked)),
-        film: film?.at, size: film?.size, unpacked: unpacked[0],
+        film: film?.at, size: Math.max(...received.map(({ size }) => size)), unpacked: unpacked[0],
         answered: received[0]?.at, bytes: received.reduce((sum, { size }) => sum + size, 0),
     };
 }"""

@@ -31,14 +31,14 @@ def serve(
         folder: for the server's log and its cache.
         data: what CXR_DATA names; "" for no dataset.
         script: what Streamlit runs, below the project's root.
-        runs: what CXR_RUNS names; "" for the project's own folder.
+        runs: what CXR_RUNS names; "" for none, whatever was trained in the project's folder.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{probe.getsockname()[1]}"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CXR_")}
     environment |= {"CXR_DATA": data, "CXR_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
-    environment |= {"CXR_RUNS": runs} if runs else {}
+    environment["CXR_RUNS"] = runs or str(folder / "none")
     log = folder / "log"
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true"]
     options = [f"--server.port={address.rpartition(':')[2]}", "--server.fileWatcherType=none"]

@@ -443,6 +443,24 @@ def test_a_class_change_resends_no_film_and_keeps_the_settings(
     assert sum(view.received) - first < 20_000
 
 
+def test_a_large_film_is_painted_from_a_preview_as_from_the_film(view: View, address: str) -> None:
+    view.open(f"{address}/?film=large")
+    before = view.pixels(1)
+    view.focus(1)
+    view.page.keyboard.press("1")  # a pixel of the film for one of the screen: only the film has it
+    film = viewer_script.film("large")
+    scale, left, top = view.place(1)
+    assert scale == 1
+    shown = view.pixels(0)
+    row, column = int(shown.shape[0] // 2 - top), int(shown.shape[1] // 2 - left)
+    expected = round(255 * float(film.pixels[row, column]))
+    assert abs(int(shown[int(row + top), int(column + left), 0]) - expected) <= 1
+    view.page.keyboard.press("0")
+    np.testing.assert_array_equal(view.pixels(1), before)
+    preview, whole = (size for size in view.received if size > 100_000)
+    assert preview < whole / 2
+
+
 def test_the_colours_are_in_the_address(view: View, address: str, wide: Any) -> None:
     film, explanation = wide
     view.open(f"{address}/?other=kept&colormap=viridis")

@@ -1,5 +1,6 @@
-"""A page with nothing but viewers, for the tests in the browser: `?film=wide` or `?film=deep`."""
+"""A page with nothing but viewers, for the tests in the browser: `?film=wide`, `deep`, `large`."""
 
+import cv2
 import numpy as np
 import streamlit as st
 
@@ -12,7 +13,11 @@ from cxr_gradcam.ui.components.viewer import Panel, viewer
 
 
 def film(name: str) -> Radiograph:
-    """Return 300 x 700 pixels of 8 bits, or 512 x 512 of 16."""
+    """Return 300 x 700 pixels of 8 bits, 512 x 512 of 16, or 1,301 x 1,101 of 16."""
+    if name == "large":
+        small = draw_phantom("COVID", 4, 512).radiograph.pixels
+        pixels = cv2.resize(small, (1101, 1301), interpolation=cv2.INTER_LINEAR)
+        return Radiograph.from_array(np.clip(pixels, 0, 1), name="large")
     if name == "deep":
         return draw_phantom("Lung_Opacity", 2, 512).radiograph
     pixels = draw_phantom("COVID", 5, 700).radiograph.pixels[200:500]

@@ -49,7 +49,7 @@ def test_a_film_of_eight_bits_is_sent_in_eight_bits() -> None:
     stored = np.random.default_rng(0).integers(0, 256, (40, 70)).astype(np.uint8)
     film = Radiograph.from_array(stored / np.float32(255), name="a")
     header, levels = unpack(pack(film))
-    assert header == {"digest": film.digest, "height": 40, "width": 70, "depth": 1}
+    assert header == {"digest": film.digest, "level": 0, "height": 40, "width": 70, "depth": 1}
     np.testing.assert_array_equal(levels, stored)
 
 
@@ -59,6 +59,21 @@ def test_a_film_of_more_bits_loses_none() -> None:
     header, levels = unpack(pack(film))
     assert header["depth"] == 2
     np.testing.assert_array_equal(levels, stored)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("shape", [(40, 72), (41, 71)])
+def test_a_preview_is_the_film_averaged_two_by_two(shape: tuple[int, int], bits: int) -> None:
+    stored = np.random.default_rng(0).integers(0, 2**bits, shape)
+    film = Radiograph.from_array((stored / (2**bits - 1)).astype(np.float32), name="a")
+    expected = stored * 257 if bits == 8 else stored
+    for level in (1, 2, 3):
+        padded = np.pad(expected, [(0, side % 2) for side in expected.shape], mode="edge")
+        four = [padded[i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        expected = (sum(four) + 2) >> 2
+        header, levels = unpack(pack(film, level))
+        assert (header["level"], header["height"], header["width"]) == (level, *expected.shape)
+        np.testing.assert_array_equal(levels, expected)
 
 
 def test_a_panel_is_described_in_plain_json(film: Radiograph, explanation: Explanation) -> None:
@@ -121,12 +136,15 @@ def test_outlines_run_along_the_mask() -> None:
 
 
 def _page() -> None:
+    import numpy as np
     import streamlit as st
 
     from cxr_gradcam.phantom import draw_phantom
+    from cxr_gradcam.radiograph import Radiograph
     from cxr_gradcam.ui.components.viewer import Panel, viewer
 
-    films = [draw_phantom(label, 1, 64).radiograph for label in ("COVID", "Normal")]
+    large = Radiograph.from_array(np.eye(2100, 900), name="large")
+    films = [draw_phantom("COVID", 1, 64).radiograph, large]
     viewer([Panel(film, "a") for film in (*films, films[0])], key="one")
     viewer([Panel(films[0], "b")], key="two")
     st.text(len(st.session_state["_packed_films"]))
@@ -137,9 +155,9 @@ def test_a_film_is_sent_once_in_a_run_and_packed_once_in_a_session() -> None:
     for _ in range(2):
         assert not page.exception
         names = [each.proto.component_name for each in page.get("bidi_component")]
-        assert names.count("cxr_gradcam.film") == 2
+        assert names.count("cxr_gradcam.film") == 3  # of the large one a preview, too
         assert names.count("cxr_gradcam.viewer") == 2
-        assert page.text[-1].value == "2"
+        assert page.text[-1].value == "3"
         page.run()
     assert MAX_KEPT_BYTES < 2**26
 

@@ -1,4 +1,8 @@
-"""A radiograph on its way to the browser: once, without loss, and apart from all that changes."""
+"""A radiograph on its way to the browser: once, without loss, and apart from all that changes.
+
+A large one is preceded by a preview: the same picture halved a few times, exactly as the browser
+would halve it itself, so that a view of the whole film is painted in its final pixels at once.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import zlib
 from typing import Final, cast
 
+import cv2
 import numpy as np
 import streamlit as st
 from streamlit.errors import StreamlitDuplicateElementKey
@@ -14,6 +19,7 @@ from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui.cache import Cache
 from cxr_gradcam.ui.frontend import ENGINE
 
+PREVIEW_SIDE = 1024  # pixels of a preview's longer side, at most
 MAX_KEPT_BYTES = 48 * 2**20  # of packed films in one session; others are packed again
 _KEPT: Final = "_packed_films"
 _ALMOST_EXACT = 1e-6  # far below half a grey level, far above what float32 rounds off
@@ -23,14 +29,27 @@ _ALMOST_EXACT = 1e-6  # far below half a grey level, far above what float32 roun
 _FILM = st.components.v2.component("cxr_gradcam.film", js=ENGINE)
 
 
+def send_preview(radiograph: Radiograph) -> None:
+    """Hand the browser a small copy of a large radiograph, to paint until the film is there."""
+    level = 0
+    while max(radiograph.height, radiograph.width) > PREVIEW_SIDE << level:
+        level += 1
+    if level:
+        _send(radiograph, level)
+
+
 def send_film(radiograph: Radiograph) -> None:
     """Hand a radiograph to the browser, once in a run of the page."""
+    _send(radiograph, 0)
+
+
+def _send(radiograph: Radiograph, level: int) -> None:
     if _KEPT not in st.session_state:
         st.session_state[_KEPT] = Cache(MAX_KEPT_BYTES, len)
     kept = cast("Cache[bytes]", st.session_state[_KEPT])
-    data = kept.get(radiograph.digest, lambda: pack(radiograph))
+    data = kept.get((radiograph.digest, level), lambda: pack(radiograph, level))
     try:
-        _FILM(key=f"film_{radiograph.digest}", data=data)
+        _FILM(key=f"{'preview' if level else 'film'}_{radiograph.digest}", data=data)
     except StreamlitDuplicateElementKey:
         return  # another viewer of this page has sent it
 
@@ -40,24 +59,25 @@ def send_program() -> None:
     _FILM(key="viewer_program")
 
 
-def pack(radiograph: Radiograph) -> bytes:
-    """Return a radiograph as the browser reads it.
+def pack(radiograph: Radiograph, level: int = 0) -> bytes:
+    """Return a radiograph, halved `level` times, as the browser reads it.
 
-    Four bytes say how long the header is (little-endian), the header is JSON (digest, height,
-    width, depth: 1 or 2 bytes a pixel), and the rest is a zlib stream of planes of bytes (H, W),
-    the high bytes first. Every pixel is stored as its difference from the one to its left.
+    Four bytes say how long the header is (little-endian), the header is JSON (digest, level,
+    height, width, depth: 1 or 2 bytes a pixel), and the rest is a zlib stream of planes of bytes
+    (H, W), the high bytes first. Every pixel is stored as its difference from the one to its left.
 
     No image format is used because a browser gives pixels back only through a canvas, which has
     8 bits and, in browsers that guard against fingerprinting, noise.
     """
-    levels = _levels(radiograph.pixels)
+    levels = _halved(radiograph.pixels, level) if level else _levels(radiograph.pixels)
     steps = levels.copy()
     steps[:, 1:] -= levels[:, :-1]
     planes = [steps] if levels.dtype == np.uint8 else [steps >> 8, steps & 0xFF]
     header = {
         "digest": radiograph.digest,
-        "height": radiograph.height,
-        "width": radiograph.width,
+        "level": level,
+        "height": levels.shape[0],
+        "width": levels.shape[1],
         "depth": levels.dtype.itemsize,
     }
     head = json.dumps(header).encode()
@@ -76,3 +96,15 @@ def _levels(pixels: np.ndarray) -> np.ndarray:
     if np.abs(error, out=error).max() < _ALMOST_EXACT:
         return np.asarray(coarse, np.uint8)
     return np.asarray(np.rint(pixels * 65535), np.uint16)
+
+
+def _halved(pixels: np.ndarray, times: int) -> np.ndarray:
+    """Return uint16 pixels averaged two by two, so many times, as `halve` in film.js does it."""
+    halved = cv2.multiply(pixels, 65535, dtype=cv2.CV_16U)
+    for _ in range(times):
+        height, width = halved.shape
+        # A last odd row or column counts twice.
+        even = cv2.copyMakeBorder(halved, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        half = (even.shape[1] // 2, even.shape[0] // 2)
+        halved = cv2.resize(even, half, interpolation=cv2.INTER_AREA)
+    return halved

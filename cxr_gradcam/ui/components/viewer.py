@@ -21,7 +21,7 @@ from cxr_gradcam.explainer import Explanation
 from cxr_gradcam.preprocess import Letterbox
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.render import NO_EVIDENCE
-from cxr_gradcam.ui.components.film import send_film
+from cxr_gradcam.ui.components.film import send_film, send_preview
 from cxr_gradcam.ui.frontend import LOADER
 from cxr_gradcam.words import class_label, knows_no_class, layer_name, per_cell
 
@@ -76,9 +76,10 @@ def viewer(
         tall: whether a picture may take most of the window's height.
         tools: whether to draw the toolbar; one is enough for a page, as all viewers obey it.
     """
+    films = {panel.film.digest: panel.film for panel in panels}.values()
     with st.container(gap=None):
-        for film in {panel.film.digest: panel.film for panel in panels}.values():
-            send_film(film)
+        for film in films:
+            send_preview(film)
         data = {
             "panels": [describe(panel) for panel in panels],
             "columns": columns,
@@ -86,6 +87,8 @@ def viewer(
             "tools": tools,
         }
         _VIEWER(key=key, data=data)
+        for film in films:
+            send_film(film)
 
 
 def describe(panel: Panel) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 // The films of the page, by digest: each arrives once and serves every panel that shows it.
 //
-// A film is {height, width, levels}: levels[0] are its own pixels as 16 bits from 0 to 65535,
-// levels[n] the same picture 2^n times smaller, averaged, for views that are zoomed out.
+// A film is {finest, levels}: levels[0] are its own pixels as 16 bits from 0 to 65535, levels[n] the
+// same picture 2^n times smaller, averaged, for views that are zoomed out. A large film is preceded
+// by a preview, which has no levels before its `finest` one.
 
 const KEPT_FILMS = 4; // that no component holds any more, for the way back to an earlier one
 const SMALLEST_SIDE = 64;
@@ -10,27 +11,24 @@ const films = new Map();
 function placeOf(digest) {
   let place = films.get(digest);
   if (!place) {
-    place = { film: null, begun: false, holders: new Set() };
-    place.ready = new Promise((resolve) => (place.resolve = resolve));
+    place = { film: null, begun: Infinity, holders: new Set() };
     films.set(digest, place);
   }
   return place;
 }
 
-/** Resolves with the film as soon as it is here. */
-const filmOf = (digest) => placeOf(digest).ready;
-
-/** Unpack a film unless it is here already; returns what to do when its component goes. */
+/** Unpack a film or its preview unless it is here already; returns what to do when it goes. */
 function keepFilm(bytes, holder) {
   const headLength = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + headLength)));
   const place = placeOf(head.digest);
   place.holders.add(holder);
-  if (!place.begun) {
-    place.begun = true;
+  if (head.level < place.begun) {
+    place.begun = head.level;
     unpack(head, bytes.subarray(4 + headLength)).then((film) => {
+      if (place.film?.finest < film.finest) return; // a preview that is late
       place.film = film;
-      place.resolve(film);
+      repaint();
     });
   }
   return () => {
@@ -44,11 +42,11 @@ function dropFilms() {
   for (const [digest] of idle.slice(0, -KEPT_FILMS)) films.delete(digest);
 }
 
-async function unpack({ height, width, depth }, packed) {
+async function unpack({ level, height, width, depth }, packed) {
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const planes = new Uint8Array(await new Response(stream).arrayBuffer());
   const pixels = depth === 1 ? fromBytes(planes, width) : fromWords(planes, width);
-  return { height, width, levels: pyramid({ height, width, pixels }) };
+  return { finest: level, levels: [...Array(level), ...pyramid({ height, width, pixels })] };
 }
 
 /** Add up the steps from left to right; 8 bits are spread over 16, 255 becoming 65535. */

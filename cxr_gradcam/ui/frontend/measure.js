@@ -12,7 +12,9 @@ function readPlace(panel, film, place) {
   const centre = { x: (x + 0.5) / panel.width, y: (y + 0.5) / panel.height };
   return {
     x, y, inside, seen,
-    intensity: inside && film ? film.levels[0].pixels[y * panel.width + x] / 65535 : null,
+    intensity: inside && film?.finest === 0
+      ? film.levels[0].pixels[y * panel.width + x] / 65535
+      : null,
     heat: panel.map && seen ? heatAt(panel, centre, !settings.cells) : null,
   };
 }

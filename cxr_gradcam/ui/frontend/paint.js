@@ -48,10 +48,14 @@ function span(panel, at, area) {
   };
 }
 
+/** Which level of a film to read at a scale: the smallest that is not smaller than the view. */
+function levelAt(film, scale) {
+  return clamp(Math.floor(Math.log2(1 / scale) + 1e-9), film.finest, film.levels.length - 1);
+}
+
 /** Fill `grey`, Uint16 (height x width), with the film; 0, as the padding, beside it. */
 function sampleFilm(grey, panel, film, at) {
-  const step = 1 / at.scale;
-  const number = clamp(Math.floor(Math.log2(step) + 1e-9), 0, film.levels.length - 1);
+  const number = levelAt(film, at.scale);
   const level = film.levels[number];
   const shrunk = 2 ** number;
   const area = span(panel, at, WHOLE_FILM);

@@ -18,18 +18,17 @@ class PanelView {
   update(panel) {
     this.panel = panel;
     this.done = {};
-    this.film = placeOf(panel.film).film;
-    filmOf(panel.film).then((film) => {
-      if (this.panel !== panel) return;
-      this.film = film;
-      repaint();
-    });
     this.figure.querySelector(".title").textContent = panel.title;
     this.figure.querySelector(".subtitle").textContent = panel.subtitle;
     const named = [panel.title, panel.subtitle].filter(Boolean);
     this.stage.setAttribute("aria-label", named.join(", "));
     this.canvas.setAttribute("aria-label", panel.alt);
     this.showScale();
+  }
+
+  /** The film, or the preview of it that is here already, or null. */
+  get film() {
+    return placeOf(this.panel.film).film;
   }
 
   get hot() {
@@ -104,7 +103,8 @@ class PanelView {
     const area = span(this.panel, at, worldOf(this.panel));
     const place = [at.width, at.height, at.scale, at.left, at.top].join(" ");
     this.when("size", `${at.width} ${at.height} ${ratio}`, () => this.allocate(at, ratio));
-    this.when("grey", place, () => sampleFilm(this.grey, this.panel, this.film, at));
+    const level = levelAt(this.film, at.scale);
+    this.when("grey", `${place} ${level}`, () => sampleFilm(this.grey, this.panel, this.film, at));
     const heat = this.hot && (settings.heat || settings.contours);
     if (heat) {
       this.when("heat", `${place} ${settings.cells}`, () =>
@@ -113,7 +113,7 @@ class PanelView {
     }
     const { opacity, threshold, colormap, cells, invert, square } = settings;
     const coat = this.hot && settings.heat ? [opacity, threshold, colormap, cells] : [];
-    const key = [place, windowing.level, windowing.width, invert, square, ...coat].join(" ");
+    const key = [place, level, windowing.level, windowing.width, invert, square, ...coat].join(" ");
     this.when("mix", key, () => {
       mix(this.pixels, this.grey, coat.length ? this.heat : null, at, area);
       this.context.putImageData(this.image, 0, 0);

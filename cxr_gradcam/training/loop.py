@@ -364,6 +364,46 @@ def validate(
     return logits[:count].cpu()
 
 
+@torch.no_grad()
+def measure_norms(
+    learner: Learner,
+    images: Images,
+    chosen: Tensor,
+    *,
+    batch_size: int = 64,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Measure the averaged network's batch-norm statistics anew, on images as they are.
+
+    Those of the training were measured on augmented images, with weights that went on changing.
+    Each norm gets the mean of what the batches have, as in Izmailov 2018 (arXiv 1803.05407).
+
+    Args:
+        learner: its average is changed.
+        images: the training images.
+        chosen: int64 (N,), which of them.
+        batch_size: images at once.
+        check: called before every batch. May raise, to end the run there.
+    """
+    network = learner.average.network
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+        norm.train()
+    try:
+        for batch in torch.split(chosen, batch_size):
+            check()
+            films = to_unit(images.pixels[batch], learner.accelerator.device)
+            with learner.accelerator.autocast():
+                network(learner.model_input(films))
+    finally:
+        network.eval()
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
 def pooled_features(
     learner: Learner,
     images: Images,

@@ -36,11 +36,13 @@ from cxr_gradcam.training.loop import (
     check_device,
     make_accelerator,
     make_learner,
+    measure_norms,
     pooled_features,
     train_one_epoch,
     validate,
 )
 from cxr_gradcam.training.network import Start, prepare_start
+from cxr_gradcam.training.optimisation import statistics_of
 from cxr_gradcam.training.progress import Display, Events, gradcam_strip
 from cxr_gradcam.training.record import (
     BEST_FILE,
@@ -60,6 +62,7 @@ from cxr_gradcam.training.stopping import Stop, Stopped, Stopwatch
 DATA_FILE = "data.json"
 EVALUATION = "evaluation"
 _MOST_READERS = 8
+_MOST_MEASURED = 2048  # training images that the batch norms are measured on
 _MOST_FAMILIAR = 2000  # training films that show what is familiar; more change little
 
 
@@ -378,9 +381,11 @@ def _finish(
         run.display.say("This run is finished already.")
         return
     run.accelerator.wait_for_everyone()  # all have read the checkpoint that the first replaces
-    network = learner.average.network
-    network.load_state_dict(best.build_module().state_dict())
+    learner.average.network.load_state_dict(best.build_module().state_dict())
     batch = 2 * max(1, run.config.batch_size // run.accelerator.num_processes)
+    if not run.start.resting:
+        _renew_norms(run, learner, images, val_images, batch)
+        best = replace(best, weights=_current(run, learner).weights)
     test_images = _load(run, run.splits.test, "Reading test images")
     parts = {"validation": val_images, "test": test_images}
     logits = {
@@ -414,14 +419,43 @@ def _finish(
     )
 
 
+def _renew_norms(
+    run: Run, learner: Learner, images: Images, val_images: Images, batch: int
+) -> None:
+    """Measure the batch norms anew, and keep that if the validation loss falls."""
+
+    def loss() -> float:
+        logits = validate(learner, val_images, batch, exact=True, check=run.watch.check)
+        return quick_scores(logits, val_images.labels)["val_loss"]
+
+    statistics = statistics_of(learner.average.network)
+    before, trained = loss(), [one.clone() for one in statistics]
+    chosen = _some(run, images, _MOST_MEASURED)
+    measure_norms(learner, images, chosen, check=run.watch.check)
+    after = loss()
+    kept = after < before
+    if not kept:
+        for one, value in zip(statistics, trained, strict=True):
+            one.copy_(value)
+    run.display.say(
+        f"Batch norms measured anew on {len(chosen)} images: validation loss {before:.3f} before, "
+        f"{after:.3f} after, {'kept' if kept else 'not kept'}."
+    )
+
+
+def _some(run: Run, images: Images, most: int) -> torch.Tensor:
+    """Return the numbers of at most so many images, the same ones each time."""
+    return torch.from_numpy(np.random.default_rng(run.config.seed).permutation(len(images))[:most])
+
+
 def _familiarity(
     run: Run, learner: Learner, images: Images, val_images: Images
 ) -> Familiarity | None:
     """Learn what films look like to the averaged weights; None where there are too few to tell."""
-    chosen = np.random.default_rng(run.config.seed).permutation(len(images))[:_MOST_FAMILIAR]
+    chosen = _some(run, images, _MOST_FAMILIAR)
     try:
         return fit_familiarity(
-            pooled_features(learner, images, torch.from_numpy(chosen), check=run.watch.check),
+            pooled_features(learner, images, chosen, check=run.watch.check),
             pooled_features(learner, val_images, check=run.watch.check),
         )
     except ValueError as error:

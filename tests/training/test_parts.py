@@ -35,6 +35,7 @@ from cxr_gradcam.training.loop import (
     _true_cams,
     make_accelerator,
     make_learner,
+    measure_norms,
     train_one_epoch,
 )
 from cxr_gradcam.training.network import freeze, load_start, prepare_start
@@ -378,6 +379,22 @@ def test_what_is_frozen_stays_and_the_rest_learns(phantom_data: Path) -> None:
         if not torch.equal(value, before[name])
     }
     assert changed == {"transition3", "denseblock4", "norm5", "weight", "bias"}
+
+
+def test_norms_are_measured_anew_on_films_as_they_are(phantom_data: Path) -> None:
+    learner, images, *_ = small_learner(phantom_data, precision="fp32")
+    network = learner.average.network
+    weights = [one.clone() for one in network.parameters()]
+    chosen = torch.arange(len(images))
+    measure_norms(learner, images, chosen, batch_size=len(images))
+    seen = learner.model_input(to_unit(images.pixels, torch.device("cpu")))
+    first = network.get_submodule("features.conv0")(seen)
+    norm = network.get_submodule("features.norm0")
+    torch.testing.assert_close(norm.running_mean, first.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(norm.running_var, first.var((0, 2, 3)), rtol=1e-3, atol=1e-4)
+    assert not network.training
+    assert norm.momentum == 0.1
+    assert all(torch.equal(a, b) for a, b in zip(weights, network.parameters(), strict=True))
 
 
 def test_frozen_norms_keep_their_statistics_only(phantom_data: Path) -> None:

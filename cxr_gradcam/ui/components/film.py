@@ -95,16 +95,20 @@ def _levels(pixels: np.ndarray) -> np.ndarray:
     error -= pixels
     if np.abs(error, out=error).max() < _ALMOST_EXACT:
         return np.asarray(coarse, np.uint8)
+    return _sixteen_bits(pixels)
+
+
+def _sixteen_bits(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(np.rint(pixels * 65535), np.uint16)
 
 
 def _halved(pixels: np.ndarray, times: int) -> np.ndarray:
     """Return uint16 pixels averaged two by two, so many times, as `halve` in film.js does it."""
-    halved = cv2.multiply(pixels, 65535, dtype=cv2.CV_16U)
+    halved = _sixteen_bits(pixels)
     for _ in range(times):
         height, width = halved.shape
         # A last odd row or column counts twice.
         even = cv2.copyMakeBorder(halved, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         half = (even.shape[1] // 2, even.shape[0] // 2)
-        halved = cv2.resize(even, half, interpolation=cv2.INTER_AREA)
+        halved = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA))
     return halved

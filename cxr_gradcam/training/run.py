@@ -42,7 +42,6 @@ from cxr_gradcam.training.loop import (
     validate,
 )
 from cxr_gradcam.training.network import Start, prepare_start
-from cxr_gradcam.training.optimisation import statistics_of
 from cxr_gradcam.training.progress import Display, Events, gradcam_strip
 from cxr_gradcam.training.record import (
     BEST_FILE,
@@ -383,7 +382,7 @@ def _finish(
     run.accelerator.wait_for_everyone()  # all have read the checkpoint that the first replaces
     learner.average.network.load_state_dict(best.build_module().state_dict())
     batch = 2 * max(1, run.config.batch_size // run.accelerator.num_processes)
-    if not run.start.resting:
+    if run.config.epochs and not run.start.resting:
         _renew_norms(run, learner, images, val_images, batch)
         best = replace(best, weights=_current(run, learner).weights)
     test_images = _load(run, run.splits.test, "Reading test images")
@@ -428,15 +427,15 @@ def _renew_norms(
         logits = validate(learner, val_images, batch, exact=True, check=run.watch.check)
         return quick_scores(logits, val_images.labels)["val_loss"]
 
-    statistics = statistics_of(learner.average.network)
-    before, trained = loss(), [one.clone() for one in statistics]
+    network = learner.average.network
+    before = loss()
+    trained = {name: value.clone() for name, value in network.state_dict().items()}
     chosen = _some(run, images, _MOST_MEASURED)
     measure_norms(learner, images, chosen, check=run.watch.check)
     after = loss()
     kept = after < before
     if not kept:
-        for one, value in zip(statistics, trained, strict=True):
-            one.copy_(value)
+        network.load_state_dict(trained)
     run.display.say(
         f"Batch norms measured anew on {len(chosen)} images: validation loss {before:.3f} before, "
         f"{after:.3f} after, {'kept' if kept else 'not kept'}."

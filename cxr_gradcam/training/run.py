@@ -42,6 +42,7 @@ from cxr_gradcam.training.loop import (
     validate,
 )
 from cxr_gradcam.training.network import Start, prepare_start
+from cxr_gradcam.training.optimisation import statistics_of
 from cxr_gradcam.training.progress import Display, Events, gradcam_strip
 from cxr_gradcam.training.record import (
     BEST_FILE,
@@ -91,6 +92,12 @@ class Run:
     def is_first(self) -> bool:
         """Whether this process writes the files."""
         return bool(self.accelerator.is_main_process)
+
+    @property
+    def validated_at_once(self) -> int:
+        """How many images one process validates in one pass; without gradients, twice as many."""
+        processes: int = self.accelerator.num_processes
+        return 2 * max(1, self.config.batch_size // processes)
 
     @property
     def provenance(self) -> Provenance:
@@ -264,7 +271,6 @@ def _fit(
 ) -> Position:
     """Train epoch after epoch until the schedule ends, nothing gets better, or time is up."""
     events = Events(run.out, position.epoch) if run.is_first and not position.is_done else None
-    batch = 2 * max(1, run.config.batch_size // run.accelerator.num_processes)
     try:
         while not position.is_done:
             started = time.perf_counter()
@@ -274,7 +280,7 @@ def _fit(
                 break
             seconds = time.perf_counter() - started
             try:
-                logits = validate(learner, val_images, batch, check=run.watch.check)
+                logits = validate(learner, val_images, run.validated_at_once, check=run.watch.check)
             except Stopped:
                 _save(run, learner, position)
                 raise
@@ -381,16 +387,13 @@ def _finish(
         return
     run.accelerator.wait_for_everyone()  # all have read the checkpoint that the first replaces
     learner.average.network.load_state_dict(best.build_module().state_dict())
-    batch = 2 * max(1, run.config.batch_size // run.accelerator.num_processes)
+    val_logits = _exact_logits(run, learner, val_images)
     if run.config.epochs and not run.start.resting:
-        _renew_norms(run, learner, images, val_images, batch)
+        val_logits = _renew_norms(run, learner, images, val_images, val_logits)
         best = replace(best, weights=_current(run, learner).weights)
     test_images = _load(run, run.splits.test, "Reading test images")
     parts = {"validation": val_images, "test": test_images}
-    logits = {
-        name: validate(learner, part, batch, exact=True, check=run.watch.check)
-        for name, part in parts.items()
-    }
+    logits = {"validation": val_logits, "test": _exact_logits(run, learner, test_images)}
     if not run.is_first:
         return
     temperature = fit_temperature(logits["validation"].numpy(), val_images.labels.numpy())
@@ -418,21 +421,25 @@ def _finish(
     )
 
 
+def _exact_logits(run: Run, learner: Learner, images: Images) -> torch.Tensor:
+    """Return what the averaged weights say of a split, in fp32."""
+    return validate(learner, images, run.validated_at_once, exact=True, check=run.watch.check)
+
+
 def _renew_norms(
-    run: Run, learner: Learner, images: Images, val_images: Images, batch: int
-) -> None:
-    """Measure the batch norms anew, and keep that if the validation loss falls."""
-
-    def loss() -> float:
-        logits = validate(learner, val_images, batch, exact=True, check=run.watch.check)
-        return quick_scores(logits, val_images.labels)["val_loss"]
-
+    run: Run, learner: Learner, images: Images, val_images: Images, val_logits: torch.Tensor
+) -> torch.Tensor:
+    """Measure the batch norms anew, keep that if the validation loss falls; return the logits."""
     network = learner.average.network
-    before = loss()
     trained = {name: value.clone() for name, value in network.state_dict().items()}
     chosen = _some(run, images, _MOST_MEASURED)
     measure_norms(learner, images, chosen, check=run.watch.check)
-    after = loss()
+    for one in statistics_of(network):  # as the checkpoint stores them, whose figures these are
+        one.copy_(one.half())
+    renewed = _exact_logits(run, learner, val_images)
+    before, after = (
+        quick_scores(logits, val_images.labels)["val_loss"] for logits in (val_logits, renewed)
+    )
     kept = after < before
     if not kept:
         network.load_state_dict(trained)
@@ -440,6 +447,7 @@ def _renew_norms(
         f"Batch norms measured anew on {len(chosen)} images: validation loss {before:.3f} before, "
         f"{after:.3f} after, {'kept' if kept else 'not kept'}."
     )
+    return renewed if kept else val_logits
 
 
 def _some(run: Run, images: Images, most: int) -> torch.Tensor:

@@ -75,8 +75,8 @@ def _leave_cores() -> None:
 
     The others decode and pack films, serve other visitors, and draw the page where the browser runs
     on the same machine. A look with a thread per core waits for those whenever they are busy: on
-    two cores it took twice as long then (benchmarks/README.md). All looks have as many threads, so
-    that a film's heatmap is the same to the last bit, whoever else is there.
+    two cores beside a busy browser it took about twice as long as with one thread. All looks have
+    as many threads, so that a film's heatmap is the same to the last bit, whoever else is there.
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, usable_cores() // 2))

@@ -10,7 +10,11 @@ import pytest
 
 import cxr_gradcam as cg
 from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.phantom import draw_phantom
 from cxr_gradcam.radiograph import Radiograph
+from cxr_gradcam.ui.components.film import pack
+from cxr_gradcam.ui.components.viewer import Panel, describe
+from cxr_gradcam.ui.frontend import ENGINE
 from tests.e2e import viewer_script
 from tests.e2e.browsing import PATIENCE, serve
 
@@ -459,6 +463,58 @@ def test_a_large_film_is_painted_from_a_preview_as_from_the_film(view: View, add
     np.testing.assert_array_equal(view.pixels(1), before)
     preview, whole = (size for size in view.received if size > 100_000)
     assert preview < whole / 2
+
+
+# Streamlit calls a component again when anything about it changes. Where that overtakes the call
+# before, whose script was still on its way, it lets that one go after both have mounted.
+OVERTAKEN = """async ([engine, films, panel]) => {
+    const url = URL.createObjectURL(new Blob([engine], { type: "text/javascript" }));
+    const keep = (await import(url)).default;
+    const { mount } = await globalThis[Symbol.for("cxr_gradcam.viewer")].ready;
+    const holders = films.map(() => document.createElement("div"));
+    const hold = (k) => {
+        const data = Uint8Array.from(atob(films[k]), (letter) => letter.charCodeAt(0));
+        return keep({ data, parentElement: holders[k] });
+    };
+    const still = () => new Promise((done) => setTimeout(done, 200));
+    const overtakenFilm = hold(0);
+    hold(0);
+    overtakenFilm();
+    for (let k = 1; k < films.length; k++) {
+        const leave = hold(k);
+        await still();
+        leave();
+    }
+    const host = document.body.appendChild(document.createElement("div"));
+    const parent = host.attachShadow({ mode: "open" });
+    const data = { panels: [panel], columns: 1, tall: false, tools: false };
+    const overtaken = mount(parent, data);
+    const leave = mount(parent, data);
+    overtaken();
+    await still();
+    const canvas = parent.querySelector("canvas.film");
+    const pressed = async () => {
+        const before = canvas.toDataURL();
+        const options = { key: "i", bubbles: true };
+        parent.querySelector(".stage").dispatchEvent(new KeyboardEvent("keydown", options));
+        await still();
+        return canvas.toDataURL() !== before;
+    };
+    const painted = "scale" in canvas.dataset;
+    const obeys = await pressed();
+    leave();
+    return { painted, obeys, obeysWhenGone: await pressed() };
+}"""
+
+
+def test_what_was_overtaken_takes_nothing_with_it(browser: Any) -> None:
+    page = browser.new_page()
+    page.goto("about:blank")
+    films = [draw_phantom("COVID", seed, 64).radiograph for seed in range(7)]
+    packed = [base64.b64encode(pack(film)).decode() for film in films]
+    panel = describe(Panel(films[0], "Radiograph"))
+    outcome = page.evaluate(OVERTAKEN, [ENGINE, packed, panel])
+    assert outcome == {"painted": True, "obeys": True, "obeysWhenGone": False}
 
 
 def test_the_colours_are_in_the_address(view: View, address: str, wide: Any) -> None:

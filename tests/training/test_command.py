@@ -126,8 +126,12 @@ def test_a_newcomer_trains_and_opens_the_result(phantom_data: Path, tmp_path: Pa
     assert checkpoint.training["best_epoch"] == 1
     assert checkpoint.training["weights"].startswith("bundled checkpoint")
     assert str(phantom_data.parent) not in json.dumps(dict(checkpoint.training))
-    assert checkpoint.metrics["test"]["accuracy"]["value"] >= 0
-    assert (out / "evaluation" / "metrics.json").exists()
+    stored, report = checkpoint.metrics["test"], out / "evaluation" / "metrics.json"
+    reread = json.loads(report.read_text())  # the same scores, from the file and the films anew
+    assert reread["confusion_matrix"] == stored["confusion_matrix"]
+    for when in ("before", "after"):
+        nll = pytest.approx(stored["calibration"][when]["nll"], rel=1e-3)
+        assert reread["calibration"][when]["nll"] == nll
     assert list((out / "events").glob("events.out.tfevents.*"))
     (row,) = map(json.loads, (out / "history.jsonl").read_text().splitlines())
     assert row["epoch"] == 1

@@ -11,7 +11,7 @@ const films = new Map();
 function placeOf(digest) {
   let place = films.get(digest);
   if (!place) {
-    place = { film: null, begun: Infinity, holders: new Set() };
+    place = { film: null, begun: Infinity, holders: new Map() };
     films.set(digest, place);
   }
   return place;
@@ -22,7 +22,8 @@ function keepFilm(bytes, holder) {
   const headLength = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + headLength)));
   const place = placeOf(head.digest);
-  place.holders.add(holder);
+  const hold = {};
+  place.holders.set(holder, hold);
   if (head.level < place.begun) {
     place.begun = head.level;
     unpack(head, bytes.subarray(4 + headLength)).then((film) => {
@@ -32,6 +33,7 @@ function keepFilm(bytes, holder) {
     });
   }
   return () => {
+    if (place.holders.get(holder) !== hold) return; // it holds the film anew, see `mountViewer`
     place.holders.delete(holder);
     dropFilms();
   };

@@ -11,7 +11,7 @@ const films = new Map();
 function placeOf(digest) {
   let place = films.get(digest);
   if (!place) {
-    place = { film: null, begun: Infinity, holders: new Map() };
+    place = { film: null, begun: Infinity, holders: new Set() };
     films.set(digest, place);
   }
   return place;
@@ -22,8 +22,7 @@ function keepFilm(bytes, holder) {
   const headLength = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + headLength)));
   const place = placeOf(head.digest);
-  const hold = {};
-  place.holders.set(holder, hold);
+  place.holders.add(holder);
   if (head.level < place.begun) {
     place.begun = head.level;
     unpack(head, bytes.subarray(4 + headLength)).then((film) => {
@@ -33,7 +32,6 @@ function keepFilm(bytes, holder) {
     });
   }
   return () => {
-    if (place.holders.get(holder) !== hold) return; // it holds the film anew, see `mountViewer`
     place.holders.delete(holder);
     dropFilms();
   };

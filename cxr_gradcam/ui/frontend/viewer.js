@@ -20,13 +20,9 @@ function mountViewer(parent, data) {
     viewer = new Viewer(parent);
     mounted.set(parent, viewer);
   }
-  const mount = (viewer.mounts += 1);
   viewers.add(viewer);
   viewer.update(data);
-  // Streamlit lets a mount go, too, when the next one has overtaken it: the viewer is that one's.
-  return () => {
-    if (mount === viewer.mounts) viewer.leave();
-  };
+  return () => viewer.leave();
 }
 
 class Viewer {
@@ -37,7 +33,6 @@ class Viewer {
     this.help = this.root.querySelector(".help");
     this.toolbar = new Toolbar(this.root.querySelector(".bar"), this);
     this.panels = [];
-    this.mounts = 0;
     parent.append(this.root);
     this.observer = new ResizeObserver(() => this.layout());
     this.observer.observe(this.root);

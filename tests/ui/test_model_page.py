@@ -82,7 +82,7 @@ def test_figures_are_those_of_the_header(
     assert f"{accuracy['value']:.1%} ({low:.1f}–{high:.1f})" in text
     assert f"{measured['calibration']['after']['ece']:.1%}" in text
     assert f"{measured['calibration']['before']['ece']:.1%} before" in text
-    assert "on test films, which it never saw" in text
+    assert "on test films, which its last training run did not learn from" in text
     for row in measured["confusion_matrix"]:
         assert all(f">{count}</td>" in text for count in row)
     assert f"{measured['classes']['COVID']['recall']['value']:.1%}" in text

@@ -19,7 +19,7 @@ from cxr_gradcam.words import class_label
 
 # Where figures may come from, the most telling first.
 _PARTS = {
-    "test": "on test films, which it never saw while it learned",
+    "test": "on test films, which its last training run did not learn from",
     "validation": "on validation films, which chose among its epochs",
 }
 _SCORES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "auroc": "AUROC"}

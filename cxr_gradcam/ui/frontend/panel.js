@@ -44,8 +44,8 @@ class PanelView {
     if (!this.hot) return;
     const unit = document.createElement("b");
     unit.textContent = map.unit;
-    const peak = map.peak < 0.995 * map.top ? ` · peak\u00a0${number(map.peak)}` : "";
-    note.replaceChildren(unit, `${map.note ? ` · ${map.note}` : ""}${peak}`);
+    const peak = map.peak < 0.995 * map.top ? `\u00a0· peak\u00a0${number(map.peak)}` : "";
+    note.replaceChildren(unit, `${map.note ? `\u00a0· ${map.note}` : ""}${peak}`);
     const ticks = TICKS.map((share) => {
       const tick = document.createElement("span");
       tick.textContent = number(share * map.top);

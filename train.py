@@ -76,6 +76,9 @@ def train(
     augmentation: Annotated[
         float | None, _option("Strength: 0 is none, 1 usual, 2 the most.", "1.0")
     ] = None,
+    mixup: Annotated[
+        float | None, _option("Blend films: 0 does not, 0.2 a little, 1 in any share.", "0.0")
+    ] = None,
     freeze_until: Annotated[
         str | None, _option("Train only what follows this layer.", "train all", "LAYER")
     ] = None,

@@ -103,6 +103,37 @@ def draw(rng: np.random.Generator, count: int, strength: float) -> Draws:
     )
 
 
+@dataclass(frozen=True)
+class Blend:
+    """Which samples of a step are blended with which: mixup of Zhang 2018 (arXiv 1710.09412).
+
+    Attributes:
+        partners: int64 (N,), the place in the step of the film that is blended in.
+        shares: float32 (N,) from 0.5 to 1, how much of the film itself there is in the blend.
+    """
+
+    partners: npt.NDArray[np.int64]
+    shares: npt.NDArray[np.float32]
+
+
+def draw_blend(
+    rng: np.random.Generator, spared: npt.NDArray[np.bool_], concentration: float
+) -> Blend:
+    """Draw what is blended with what.
+
+    Args:
+        rng: where the numbers come from.
+        spared: (N,), samples that stay as they are.
+        concentration: both parameters of the beta distribution of the shares; 0 blends nothing.
+    """
+    count = len(spared)
+    if not concentration:
+        return Blend(np.arange(count), np.ones(count, np.float32))
+    shares = rng.beta(concentration, concentration, count)
+    shares = np.where(spared, 1.0, np.maximum(shares, 1 - shares))
+    return Blend(rng.permutation(count), shares.astype(np.float32))
+
+
 def augment(pixels: Tensor, draws: Draws, device: torch.device) -> Tensor:
     """Do what was drawn to the films; `warp` does to masks what becomes of their places.
 

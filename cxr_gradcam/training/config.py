@@ -42,6 +42,8 @@ class Config:
         label_smoothing: share of the target spread over all classes.
         balance: a class of n images weighs n to the power of minus this; 0 treats images alike.
         augmentation: strength of the augmentation; 0 is none, 1 is usual.
+        mixup: films are blended with others of their step, in shares from the beta distribution
+            with both parameters this, as in Zhang 2018 (arXiv 1710.09412); 0 blends none.
         freeze_until: layer up to which, itself included, nothing is trained; "" trains all.
         freeze_norm: keep the statistics of all batch norms as they were at the start.
         patience: stop after so many epochs without a better validation score; 0 never does.
@@ -67,6 +69,7 @@ class Config:
     label_smoothing: float = 0.05
     balance: float = 0.5
     augmentation: float = 1.0
+    mixup: float = 0.0
     freeze_until: str = ""
     freeze_norm: bool = False
     patience: int = 5
@@ -97,6 +100,7 @@ class Config:
             "label_smoothing": (0 <= self.label_smoothing < 1, "from 0 to below 1"),
             "balance": (0 <= self.balance <= 1, "from 0 to 1"),
             "augmentation": (0 <= self.augmentation <= 2, "from 0 to 2"),
+            "mixup": (0 <= self.mixup <= 1, "from 0 to 1"),
             "patience": (self.patience >= 0, "0 or more"),
             "val_share": (0 < self.val_share < 1, "between 0 and 1"),
             "test_share": (

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from cxr_gradcam.training.augmentation import augment, draw, to_unit, warp
+from cxr_gradcam.training.augmentation import augment, draw, draw_blend, to_unit, warp
 from cxr_gradcam.training.config import Config, ConfigError, TrainingError
 from cxr_gradcam.training.images import Images, Indices, Plan, share_of
 from cxr_gradcam.training.memory import keep_freed_memory
@@ -32,6 +33,10 @@ from cxr_gradcam.training.stopping import Stop
 
 # Looking at a step's loss makes the processor wait for the GPU: look at several steps together.
 STEPS_UNSEEN_ON_GPU = 16
+_DIVERGED = (
+    "The loss is no longer a finite number: start anew with a lower --learning-rate; "
+    "the best checkpoint so far is kept."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +213,9 @@ class Batch:
     Attributes:
         films: the model input, float32 (n, 3, S, S).
         labels: int64 (n,).
+        weights: float32 (n,), what each film weighs as one of its label.
+        others: int64 (n,), the label of what is blended into each film.
+        other_weights: float32 (n,), what each weighs as one of that label.
         total: what all images of the step weigh, in whatever process.
         lesions: float32 (m, S, S) in [0, 1], planted lesions as they lie in the films.
         lesion_films: int64 (m,), which film each is in.
@@ -216,6 +224,9 @@ class Batch:
 
     films: Tensor
     labels: Tensor
+    weights: Tensor
+    others: Tensor
+    other_weights: Tensor
     total: Tensor
     lesions: Tensor
     lesion_films: Tensor
@@ -237,24 +248,40 @@ def _prepare(
     changes nothing.
     """
     accelerator = learner.accelerator
-    mine = share_of(len(indices), accelerator.process_index, accelerator.num_processes)
-    labels = images.labels[indices].to(accelerator.device, non_blocking=True)
-    pixels, rows = images.pixels[indices[mine]], images.lesion_rows[indices[mine]]
-    lesion_films = torch.nonzero(rows >= 0).flatten()
-    masks = images.lesions[rows[lesion_films]]
+    device = accelerator.device
+    mine = np.arange(len(indices))[
+        share_of(len(indices), accelerator.process_index, accelerator.num_processes)
+    ]
+    lesion_rows = images.lesion_rows[indices]
+    # A planted lesion stays as it is: faint in a blend, it could not be asked for.
+    blend = draw_blend(plan.rng(epoch, step, 1), lesion_rows.numpy() >= 0, config.mixup)
+    needed, places = np.unique([mine, blend.partners[mine]], return_inverse=True)
+    own, partner = torch.from_numpy(places.reshape(2, -1)).to(device)
+    lesion_films = torch.nonzero(lesion_rows[mine] >= 0).flatten()
+    pixels = images.pixels[indices[needed]]
+    masks = images.lesions[lesion_rows[mine][lesion_films]]
     if config.augmentation:
-        draws = draw(plan.rng(epoch, step), len(indices), config.augmentation).share(mine)
-        films = augment(pixels, draws, accelerator.device)
-        lesions = warp(to_unit(masks, accelerator.device), draws.share(lesion_films.numpy()))
+        draws = draw(plan.rng(epoch, step), len(indices), config.augmentation)
+        films = augment(pixels, draws.share(needed), device)
+        lesions = warp(to_unit(masks, device), draws.share(mine[lesion_films.numpy()]))
     else:
-        films, lesions = (to_unit(one, accelerator.device) for one in (pixels, masks))
+        films, lesions = (to_unit(one, device) for one in (pixels, masks))
+    shares = torch.from_numpy(blend.shares).to(device)
+    films = films[partner].lerp_(films[own], shares[mine].view(-1, 1, 1, 1))
+    labels = images.labels[indices].to(device, non_blocking=True)
+    others = labels[blend.partners]
+    weights = learner.weights[labels] * shares
+    other_weights = learner.weights[others] * (1 - shares)
     return Batch(
         learner.model_input(films),
         labels[mine],
-        learner.weights[labels].sum(),
+        weights[mine],
+        others[mine],
+        other_weights[mine],
+        (weights + other_weights).sum(),
         lesions[:, 0],
-        lesion_films.to(accelerator.device),
-        int((images.lesion_rows[indices] >= 0).sum()),
+        lesion_films.to(device),
+        int((lesion_rows >= 0).sum()),
     )
 
 
@@ -274,9 +301,9 @@ def _step(learner: Learner, batch: Batch, config: Config) -> Tensor:
     """
     accelerator = learner.accelerator
     logits, activation = learner.parallel(batch.films)
-    share = share_of_loss(
-        logits, batch.labels, learner.weights, config.label_smoothing, batch.total
-    )
+    smoothing, total = config.label_smoothing, batch.total
+    share = share_of_loss(logits, batch.labels, batch.weights, smoothing, total)
+    share = share + share_of_loss(logits, batch.others, batch.other_weights, smoothing, total)
     if config.lesion_weight and batch.all_lesions:
         strayed = lesion_loss(_true_cams(learner, batch, activation), batch.lesions)
         share = share + config.lesion_weight * strayed.sum() / batch.all_lesions
@@ -320,10 +347,7 @@ def _look(
     figures = accelerator.reduce(torch.cat([torch.stack(list(shares)), wishes]), "sum")
     losses, votes = figures.tolist()[: len(shares)], figures.tolist()[len(shares) :]
     if not torch.isfinite(figures).all():
-        raise TrainingError(
-            "The loss is no longer a finite number: start anew with a lower --learning-rate; "
-            "the best checkpoint so far is kept."
-        )
+        raise TrainingError(_DIVERGED)
     return losses, max(stop for stop, count in zip(Stop, votes, strict=True) if count)
 
 
@@ -347,6 +371,9 @@ def validate(
 
     Returns:
         The logits, float32 (N, K), on the CPU, in every process.
+
+    Raises:
+        TrainingError: when they are not finite.
     """
     accelerator = learner.accelerator
     # Each process takes equally many, the last ones some twice: gathering wants equal shapes.
@@ -361,6 +388,8 @@ def validate(
         with nullcontext() if exact else accelerator.autocast():
             parts.append(learner.average.network(learner.model_input(films)).float())
     logits: Tensor = accelerator.gather(torch.cat(parts))
+    if not torch.isfinite(logits).all():
+        raise TrainingError(_DIVERGED)
     return logits[:count].cpu()
 
 

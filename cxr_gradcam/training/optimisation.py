@@ -51,12 +51,12 @@ def share_of_loss(
 
     The loss is the weighted mean of the smoothed cross-entropy over all images of the step, in
     whatever process they are: the shares of all processes add up to it exactly, which the mean of
-    their own means would not.
+    their own means would not. An image that is a blend of two is asked for each, by its weight.
 
     Args:
         logits: (n, K).
         labels: (n,).
-        weights: (K,), of the classes.
+        weights: (n,), of the images.
         smoothing: share of the target spread over all classes.
         total: the weights of all images of the step, summed.
 
@@ -64,7 +64,7 @@ def share_of_loss(
         A scalar, float32.
     """
     each = F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
-    return (each * weights[labels]).sum() / total
+    return (each * weights).sum() / total
 
 
 def lesion_loss(cams: Tensor, lesions: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from cxr_gradcam.splits import Splits
 from cxr_gradcam.training.config import Config
 from cxr_gradcam.training.loop import Learner
 from cxr_gradcam.training.network import Start
+from cxr_gradcam.training.scores import fit_temperature
 from cxr_gradcam.training.state import Position
 
 BEST_FILE = "best.safetensors"
@@ -84,14 +85,19 @@ def quick_scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
         labels: (N,), on the CPU.
 
     Returns:
-        "macro_f1" (decides), "balanced_accuracy", "accuracy" and "val_loss" (breaks ties).
+        "calibrated_loss" (decides): the cross-entropy with the temperature that suits these
+        logits best, as the finished checkpoint will have one. "val_loss" has none; "macro_f1",
+        "balanced_accuracy" and "accuracy" count a film on the edge as a whole one, so they tell
+        less of epochs that differ by a few films.
     """
     options: dict[str, Any] = {
         "labels": range(logits.shape[1]), "average": "macro", "zero_division": 0.0,
     }  # fmt: skip
+    temperature = fit_temperature(logits.numpy(), labels.numpy())
     truth, said = labels.numpy(), logits.argmax(dim=1).numpy()
     return {
         "val_loss": float(F.cross_entropy(logits, labels)),
+        "calibrated_loss": float(F.cross_entropy(logits / temperature, labels)),
         "macro_f1": float(f1_score(truth, said, **options)),
         "balanced_accuracy": float(recall_score(truth, said, **options)),
         "accuracy": float(accuracy_score(truth, said)),

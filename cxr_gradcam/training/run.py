@@ -335,15 +335,15 @@ def _train_epoch(
 
 def _judge(run: Run, learner: Learner, position: Position, row: Mapping[str, float]) -> Position:
     """Keep the weights if they are the best so far, and move on to the next epoch."""
-    score = (row["macro_f1"], -row["val_loss"])
-    is_best = score > position.best_score
+    is_best = row["calibrated_loss"] < position.best_loss
     run.display.say(
         f"Epoch {position.epoch + 1}: loss {row['train_loss']:.3f}, validation loss "
-        f"{row['val_loss']:.3f}, macro F1 {row['macro_f1']:.3f}, accuracy {row['accuracy']:.3f}, "
+        f"{row['val_loss']:.3f}, calibrated {row['calibrated_loss']:.3f}, macro F1 "
+        f"{row['macro_f1']:.3f}, accuracy {row['accuracy']:.3f}, "
         f"{row['images_per_second']:.1f} images/s{', best so far' if is_best else ''}"
     )
     if is_best:
-        position = replace(position, best_epoch=position.epoch, best_score=score)
+        position = replace(position, best_epoch=position.epoch, best_loss=row["calibrated_loss"])
     patience, epoch = run.config.patience, position.epoch + 1
     gave_up = 0 < patience <= position.epoch - position.best_epoch
     position = replace(
@@ -438,7 +438,8 @@ def _renew_norms(
         one.copy_(one.half())
     renewed = _exact_logits(run, learner, val_images)
     before, after = (
-        quick_scores(logits, val_images.labels)["val_loss"] for logits in (val_logits, renewed)
+        quick_scores(logits, val_images.labels)["calibrated_loss"]
+        for logits in (val_logits, renewed)
     )
     kept = after < before
     if not kept:

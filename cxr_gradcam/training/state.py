@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from cxr_gradcam.training.config import TrainingError
 from cxr_gradcam.training.optimisation import WeightAverage
 
 STATE_FILE = "state.safetensors"
-_VERSION = 1
+_VERSION = 2
 _NETWORK, _AVERAGE, _OPTIMIZER = "network.", "average.", "optimizer."
 
 
@@ -31,7 +32,7 @@ class Position:
         step: steps of it that are done.
         loss_sum: of these steps.
         best_epoch: whose weights are kept, from 0; -1 before the first validation.
-        best_score: its validation score.
+        best_loss: its calibrated validation loss.
         seconds: spent so far.
         history: one row of figures per finished epoch.
         is_done: whether there is nothing left to train.
@@ -41,7 +42,7 @@ class Position:
     step: int = 0
     loss_sum: float = 0.0
     best_epoch: int = -1
-    best_score: tuple[float, float] = (-1.0, 0.0)
+    best_loss: float = math.inf
     seconds: float = 0.0
     history: tuple[Mapping[str, float], ...] = ()
     is_done: bool = False
@@ -121,7 +122,6 @@ def load_state(
 
 def _parse_position(text: str) -> Position:
     values: dict[str, Any] = json.loads(text)
-    values["best_score"] = tuple(values["best_score"])
     values["history"] = tuple(values["history"])
     return Position(**values)
 

@@ -18,7 +18,7 @@ from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom
 from cxr_gradcam.preprocess import Letterbox
 from cxr_gradcam.radiograph import load_radiograph
 from cxr_gradcam.splits import Sample
-from cxr_gradcam.training.augmentation import augment, draw, to_unit, warp
+from cxr_gradcam.training.augmentation import augment, draw, draw_blend, to_unit, warp
 from cxr_gradcam.training.config import Config, ConfigError
 from cxr_gradcam.training.images import (
     NO_LESION,
@@ -79,12 +79,12 @@ def test_shares_of_the_loss_add_up_to_torch_s_own() -> None:
     labels, weights = torch.tensor([0, 1, 2, 0, 1, 2, 2]), torch.tensor([1.0, 2.0, 0.5])
     total = weights[labels].sum()
     shares = [
-        share_of_loss(logits[part], labels[part], weights, 0.0, total)
+        share_of_loss(logits[part], labels[part], weights[labels[part]], 0.0, total)
         for part in (slice(0, 2), slice(2, 7))
     ]
     expected = nn.functional.cross_entropy(logits, labels, weight=weights)
     assert sum(shares) == pytest.approx(float(expected))
-    smooth = share_of_loss(logits, labels, torch.ones(3), 0.1, torch.tensor(7.0))
+    smooth = share_of_loss(logits, labels, torch.ones(7), 0.1, torch.tensor(7.0))
     expected = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
     assert float(smooth) == pytest.approx(float(expected))
 
@@ -233,6 +233,45 @@ def test_a_mask_moves_with_its_film() -> None:
     torch.testing.assert_close(moved, augment(pixels, draws, CPU), atol=1e-6, rtol=0)
     assert moved.std(0).max() > 0.1
     assert len(warp(to_unit(pixels[:0], CPU), draws.share(slice(0)))) == 0
+
+
+def test_blends_spare_whom_they_should_and_are_mostly_the_film_itself() -> None:
+    spared = np.arange(400) % 4 == 0
+    blend = draw_blend(np.random.default_rng(0), spared, 0.4)
+    assert sorted(blend.partners) == list(range(400))
+    assert (blend.shares[spared] == 1).all()
+    free = blend.shares[~spared]
+    assert free.min() >= 0.5
+    assert free.max() <= 1
+    # max(s, 1 - s) of s from Beta(a, a) has this mean for a = 0.4, in four million draws.
+    assert free.mean() == pytest.approx(0.840, abs=0.02)
+    none = draw_blend(np.random.default_rng(0), spared, 0)
+    assert (none.shares == 1).all()
+
+
+def test_a_step_on_blends_sees_their_pixels_and_is_asked_for_both_classes() -> None:
+    learner, images, plan, config = small_learner_of(
+        draw_phantoms(8, CLASSES, 64, seed=0), augmentation=0, mixup=1.0, precision="fp32"
+    )
+    indices = np.array([2, 6, 0, 1])  # two normal phantoms, and two with lesions
+    batch = _prepare(learner, images, plan, config, 0, 0, indices)
+    blend = draw_blend(plan.rng(0, 0, 1), images.lesion_rows[indices].numpy() >= 0, 1.0)
+    assert blend.shares[:2].max() < 1
+    pixels = to_unit(images.pixels[indices], CPU)
+    shares = torch.from_numpy(blend.shares).view(-1, 1, 1, 1)
+    expected = shares * pixels + (1 - shares) * pixels[blend.partners]
+    torch.testing.assert_close(batch.films, learner.model_input(expected))
+    labels = images.labels[indices]
+    asked = torch.zeros(4, 4)
+    for row, (partner, share) in enumerate(zip(blend.partners, blend.shares, strict=True)):
+        asked[row, labels[row]] += float(share)
+        asked[row, labels[partner]] += 1 - float(share)
+    asked = asked * learner.weights
+    logits = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    loss = -(asked * logits.log_softmax(1)).sum() / asked.sum()
+    ours = share_of_loss(logits, batch.labels, batch.weights, 0.0, batch.total)
+    ours += share_of_loss(logits, batch.others, batch.other_weights, 0.0, batch.total)
+    assert float(ours) == pytest.approx(float(loss), rel=1e-5)
 
 
 # ------------------------------------------------------------------------------------- lesion loss

@@ -19,7 +19,7 @@ def rows_of(launcher: Launcher, data: Path, count: int) -> list[list[list[float]
     asked = {
         "data": str(data), "weights": "scratch", "input_size": 64, "batch_size": 7, "seed": 3,
         "freeze_norm": True, "val_share": 0.125, "test_share": 0.125, "learning_rate": 2e-4,
-        "phantoms": 8, "precision": "fp32",
+        "phantoms": 8, "mixup": 0.4, "precision": "fp32",
     }  # fmt: skip
     logs = [launcher.folder / f"{rank}-of-{count}.json" for rank in range(count)]
     for rank, log in enumerate(logs):

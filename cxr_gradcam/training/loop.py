@@ -405,7 +405,8 @@ def measure_norms(
     """Measure the averaged network's batch-norm statistics anew, on images as they are.
 
     Those of the training were measured on augmented images, with weights that went on changing.
-    Each norm gets the mean of what the batches have, as in Izmailov 2018 (arXiv 1803.05407).
+    Each norm gets the mean of what the batches have, as in Izmailov 2018 (arXiv 1803.05407). Those
+    that rest keep what they have.
 
     Args:
         learner: its average is changed.
@@ -415,7 +416,11 @@ def measure_norms(
         check: called before every batch. May raise, to end the run there.
     """
     network = learner.average.network
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [
+        module
+        for module, trained in zip(network.modules(), learner.network.modules(), strict=True)
+        if isinstance(module, nn.BatchNorm2d) and trained not in learner.resting
+    ]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

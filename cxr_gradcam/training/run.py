@@ -388,7 +388,7 @@ def _finish(
     run.accelerator.wait_for_everyone()  # all have read the checkpoint that the first replaces
     learner.average.network.load_state_dict(best.build_module().state_dict())
     val_logits = _exact_logits(run, learner, val_images)
-    if run.config.epochs and not run.start.resting:
+    if run.config.epochs and not run.config.freeze_norm:
         val_logits = _renew_norms(run, learner, images, val_images, val_logits)
         best = replace(best, weights=_current(run, learner).weights)
     test_images = _load(run, run.splits.test, "Reading test images")

@@ -436,6 +436,18 @@ def test_norms_are_measured_anew_on_films_as_they_are(phantom_data: Path) -> Non
     assert all(torch.equal(a, b) for a, b in zip(weights, network.parameters(), strict=True))
 
 
+def test_norms_that_rest_are_not_measured_anew(phantom_data: Path) -> None:
+    learner, images, *_ = small_learner(phantom_data, freeze_until="features.denseblock3")
+    before = {name: value.clone() for name, value in learner.average.network.state_dict().items()}
+    measure_norms(learner, images, torch.arange(len(images)))
+    changed = {
+        name.split(".")[1]
+        for name, value in learner.average.network.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {"transition3", "denseblock4", "norm5"}
+
+
 def test_frozen_norms_keep_their_statistics_only(phantom_data: Path) -> None:
     learner, images, plan, config = small_learner(phantom_data, freeze_norm=True)
     before = {name: value.clone() for name, value in learner.network.state_dict().items()}

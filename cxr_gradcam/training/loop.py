@@ -20,6 +20,7 @@ from cxr_gradcam.training.memory import keep_freed_memory
 from cxr_gradcam.training.network import Scored, Start
 from cxr_gradcam.training.optimisation import (
     WeightAverage,
+    centred,
     class_weights,
     flattened,
     learning_rate,
@@ -102,7 +103,7 @@ def make_accelerator(precision: str, device: str, *, compiled: bool = False) -> 
         # accelerate would warn about a number of threads that torchrun has set already.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.backends.cudnn.benchmark = True  # the shapes of a run never change
-    slow = on_cpu and not _multiplies_bf16()
+    slow = on_cpu and not multiplies_bf16()
     mixed = "no" if precision == "fp32" or (precision == "auto" and slow) else "bf16"
     # Statistics of the batch norms are averaged after the step instead, over all processes.
     parallel = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
@@ -114,7 +115,7 @@ def make_accelerator(precision: str, device: str, *, compiled: bool = False) -> 
     )
 
 
-def _multiplies_bf16() -> bool:
+def multiplies_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 by itself, and so faster than float32."""
     known = getattr(torch.cpu, "get_capabilities", None)  # younger than PyTorch 2.11
     capabilities = known() if known else {}
@@ -319,7 +320,8 @@ def _step(learner: Learner, batch: Batch, config: Config) -> Tensor:
 
 def _true_cams(learner: Learner, batch: Batch, activation: Tensor) -> Tensor:
     """Return the signed last-layer CAMs (m, h, w) of the true classes where lesions are known."""
-    weight = learner.network.get_parameter("classifier.weight")[batch.labels[batch.lesion_films]]
+    weights = centred(learner.network.get_parameter("classifier.weight"))
+    weight = weights[batch.labels[batch.lesion_films]]
     return torch.einsum("mc,mchw->mhw", weight.float(), activation[batch.lesion_films].float())
 
 

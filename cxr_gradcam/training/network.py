@@ -17,6 +17,7 @@ from cxr_gradcam.training.config import Config, ConfigError
 
 Triple = tuple[float, float, float]
 
+CLASSIFIER = ("classifier.weight", "classifier.bias")  # torchvision's names
 BUNDLED, IMAGENET, SCRATCH = "bundled", "imagenet", "scratch"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY_MEAN, GREY_STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
@@ -129,7 +130,7 @@ def _fitted(
         name: value.float() if value.is_floating_point() else value
         for name, value in checkpoint.weights.items()
     }
-    for name in ("classifier.weight", "classifier.bias"):
+    for name in CLASSIFIER:
         rows = [
             weights[name][checkpoint.class_names.index(label)]
             if label in checkpoint.class_names

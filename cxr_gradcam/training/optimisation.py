@@ -88,6 +88,16 @@ def lesion_loss(cams: Tensor, lesions: Tensor) -> Tensor:
     return F.kl_div(looked, wanted, reduction="none").sum(1)
 
 
+def centred(rows: Tensor) -> Tensor:
+    """Return the weights or biases of a classifier (K, ...) with a mean of 0 over the classes.
+
+    What all classes have in common moves no softmax, so training leaves it to chance, and it would
+    lie in every map: a network that is sure of one class may then show no evidence for any other.
+    Without it a class's map shows what speaks for it rather than for the average class.
+    """
+    return rows - rows.mean(0, keepdim=True)
+
+
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Return AdamW's groups: decay pulls on filters and the classifier, not on norms and biases."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]

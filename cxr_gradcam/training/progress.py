@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from torch.utils.tensorboard import SummaryWriter
 
 from cxr_gradcam.checkpoint import Checkpoint
@@ -22,6 +29,7 @@ from cxr_gradcam.render import overlay, to_grey
 from cxr_gradcam.training.images import Images
 
 EVENTS = "events"
+LOG_SECONDS = 60.0  # between two lines of a log, where no terminal could show a bar
 _STRIP_IMAGES = 8
 _STRIP_SIDE = 224
 
@@ -31,7 +39,6 @@ class Display:
 
     def __init__(self, *, silent: bool = False) -> None:
         self.console = Console(stderr=True, quiet=silent, highlight=False)
-        self._silent = silent or not self.console.is_terminal
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -39,7 +46,8 @@ class Display:
 
     @contextmanager
     def bar(self, what: str, total: int, done: int = 0) -> Iterator[Bar]:
-        """Show a bar while the block runs."""
+        """Show a bar while the block runs; in a log, a line every minute."""
+        draws = self.console.is_terminal and not self.console.quiet
         progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -48,26 +56,40 @@ class Display:
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            disable=self._silent,
+            disable=not draws,
         )
         with progress:
-            yield Bar(progress, progress.add_task(what, total=total, completed=done, note=""))
+            task = progress.add_task(what, total=total, completed=done, note="")
+            yield Bar(progress, task, None if draws else self.say)
 
 
 class Bar:
     """A bar under way."""
 
-    def __init__(self, progress: Progress, task: Any) -> None:
+    def __init__(self, progress: Progress, task: TaskID, say: Callable[[str], None] | None) -> None:
         self._progress = progress
         self._task = task
+        self._say = say
+        self._said = time.monotonic()
 
     def advance(self, count: int = 1) -> None:
         """Move on."""
         self._progress.advance(self._task, count)
+        self._log()
 
     def move_to(self, done: int, note: str = "") -> None:
         """Move to a place, with a note beside the bar."""
         self._progress.update(self._task, completed=done, note=note)
+        self._log()
+
+    def _log(self) -> None:
+        if self._say is None or time.monotonic() - self._said < LOG_SECONDS:
+            return
+        self._said = time.monotonic()
+        (task,) = self._progress.tasks
+        place = f"{task.description}: {task.completed:.0f} of {task.total:.0f}"
+        left = f"{TimeRemainingColumn().render(task)} left"
+        self._say("  ".join(part for part in (place, task.fields["note"], left) if part))
 
 
 class Events:

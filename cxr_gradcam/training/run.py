@@ -37,12 +37,13 @@ from cxr_gradcam.training.loop import (
     make_accelerator,
     make_learner,
     measure_norms,
+    multiplies_bf16,
     pooled_features,
     train_one_epoch,
     validate,
 )
-from cxr_gradcam.training.network import Start, prepare_start
-from cxr_gradcam.training.optimisation import statistics_of
+from cxr_gradcam.training.network import CLASSIFIER, Start, prepare_start
+from cxr_gradcam.training.optimisation import centred, statistics_of
 from cxr_gradcam.training.progress import Display, Events, gradcam_strip
 from cxr_gradcam.training.record import (
     BEST_FILE,
@@ -150,6 +151,15 @@ def prepare(config: Config, out: Path, *, device: str, watch: Stopwatch, display
     start = prepare_start(config, class_names)
     # Every process has come to its decisions before the first one writes: here they all meet.
     accelerator = make_accelerator(config.precision, device, compiled=config.compile)
+    if (
+        accelerator.device.type == "cpu"
+        and accelerator.mixed_precision == "bf16"
+        and not multiplies_bf16()
+    ):
+        display.say(
+            "This CPU does not multiply bf16 by itself, so bf16 is slower here than fp32: "
+            "--precision auto would have chosen fp32."
+        )
     if config.batch_size < accelerator.num_processes:
         raise ConfigError(
             f"--batch-size is {config.batch_size} for {accelerator.num_processes} processes: "
@@ -229,7 +239,7 @@ def _keep_start(run: Run, learner: Learner) -> Position:
     position = Position(is_done=True)
     if run.is_first and not (run.out / BEST_FILE).exists():
         training = run.provenance.to_dict(position, learner)
-        save_best(replace(_current(run, learner), training=training), run.out)
+        save_best(replace(_averaged(run, learner), training=training), run.out)
     run.accelerator.wait_for_everyone()
     return position
 
@@ -293,7 +303,7 @@ def _fit(
             }
             position = _judge(run, learner, position, row)
             if events:
-                events.epoch(row, gradcam_strip(_current(run, learner), val_images))
+                events.epoch(row, gradcam_strip(_trained(run, learner), val_images))
             _save(run, learner, position)
     finally:
         if events:
@@ -355,17 +365,24 @@ def _judge(run: Run, learner: Learner, position: Position, row: Mapping[str, flo
         is_done=gave_up or epoch == run.config.epochs,
     )
     if is_best and run.is_first:
-        current = _current(run, learner)
+        trained = _trained(run, learner)
         training = run.provenance.to_dict(position, learner)
-        save_best(replace(current, training=training, metrics={"validation": dict(row)}), run.out)
+        save_best(replace(trained, training=training, metrics={"validation": dict(row)}), run.out)
     if run.is_first:
         save_history(position.history, run.out)
     return position
 
 
-def _current(run: Run, learner: Learner) -> Checkpoint:
-    """Return the averaged weights of this moment."""
+def _averaged(run: Run, learner: Learner) -> Checkpoint:
+    """Return the averaged weights as they are."""
     return as_checkpoint(learner, run.start, run.splits.class_names, run.config.input_size)
+
+
+def _trained(run: Run, learner: Learner) -> Checkpoint:
+    """Return the averaged weights as they are kept after an epoch, the classifier centred."""
+    averaged = _averaged(run, learner)
+    head = {name: centred(averaged.weights[name]) for name in CLASSIFIER}
+    return replace(averaged, weights={**averaged.weights, **head})
 
 
 def _save(run: Run, learner: Learner, position: Position) -> None:
@@ -390,7 +407,7 @@ def _finish(
     val_logits = _exact_logits(run, learner, val_images)
     if run.config.epochs and not run.config.freeze_norm:
         val_logits = _renew_norms(run, learner, images, val_images, val_logits)
-        best = replace(best, weights=_current(run, learner).weights)
+        best = replace(best, weights=_averaged(run, learner).weights)
     test_images = _load(run, run.splits.test, "Reading test images")
     parts = {"validation": val_images, "test": test_images}
     logits = {"validation": val_logits, "test": _exact_logits(run, learner, test_images)}

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -21,6 +22,9 @@ from cxr_gradcam.training.config import (
     resumed_config,
     save_config,
 )
+from cxr_gradcam.training.progress import Display
+from cxr_gradcam.training.run import prepare
+from cxr_gradcam.training.stopping import Stopwatch
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,6 +128,8 @@ def test_a_newcomer_trains_and_opens_the_result(phantom_data: Path, tmp_path: Pa
     assert checkpoint.input_size == 64
     assert checkpoint.training["data"]["folder"] == "phantoms"
     assert checkpoint.training["best_epoch"] == 1
+    assert checkpoint.weights["classifier.weight"].float().mean(0).abs().max() < 1e-4
+    assert checkpoint.weights["classifier.bias"].float().mean().abs() < 1e-4
     assert checkpoint.training["weights"].startswith("bundled checkpoint")
     assert str(phantom_data.parent) not in json.dumps(dict(checkpoint.training))
     stored, report = checkpoint.metrics["test"], out / "evaluation" / "metrics.json"
@@ -160,3 +166,32 @@ def test_no_epochs_calibrate_the_weights_as_they_are(
     assert after.training["before"] == before.training
     assert train.main(["--out", str(out), "--resume"]) == 0
     assert "This run is finished already." in capsys.readouterr().err
+
+
+def test_a_log_gets_a_line_now_and_then_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Display().bar("Epoch 1 of 2", 40, 10) as bar:
+        bar.move_to(15, "loss 0.6")
+    assert capsys.readouterr().err == ""  # no minute has passed
+    monkeypatch.setattr("cxr_gradcam.training.progress.LOG_SECONDS", 0.0)
+    with Display().bar("Epoch 1 of 2", 40, 10) as bar:
+        bar.move_to(20, "loss 0.5")
+    assert re.fullmatch(
+        r"Epoch 1 of 2: 20 of 40  loss 0\.5  [\d:-]+ left\n", capsys.readouterr().err
+    )
+    with Display(silent=True).bar("Epoch 1 of 2", 40, 10) as bar:
+        bar.move_to(20)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_bf16_on_a_cpu_that_does_not_multiply_it_is_warned_of(
+    native: bool, phantom_data: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("cxr_gradcam.training.run.multiplies_bf16", lambda: native)
+    config = Config(str(phantom_data), precision="bf16")
+    prepare(config, tmp_path / "run", device="cpu", watch=Stopwatch(), display=Display())
+    warned = "bf16 is slower here than fp32" in capsys.readouterr().err
+    assert warned == (not native)

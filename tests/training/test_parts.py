@@ -41,6 +41,7 @@ from cxr_gradcam.training.loop import (
 from cxr_gradcam.training.network import freeze, load_start, prepare_start
 from cxr_gradcam.training.optimisation import (
     WeightAverage,
+    centred,
     class_weights,
     learning_rate,
     lesion_loss,
@@ -289,6 +290,24 @@ def test_the_lesion_loss_is_the_divergence_of_two_places() -> None:
     agreeing = torch.log(wanted.clamp(min=1e-9)).view(1, 2, 2)
     assert float(lesion_loss(agreeing, lesions)) == pytest.approx(0, abs=1e-5)
     assert float(lesion_loss(cams, torch.zeros(1, 8, 8))) == 0
+
+
+def test_what_all_classes_have_in_common_moves_neither_softmax_nor_lesion_loss() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, pooled = torch.randn(4, 9, generator=generator), torch.rand(5, 9, generator=generator)
+    torch.testing.assert_close(
+        (pooled @ centred(weight).T).softmax(1), (pooled @ weight.T).softmax(1)
+    )
+    assert centred(weight).sum(0).abs().max() < 1e-6
+    images = draw_phantoms(4, CLASSES, 96, seed=0)
+    learner, *_ = small_learner_of(images, augmentation=0, precision="fp32")
+    config = Config("", input_size=96, batch_size=4, epochs=1, augmentation=0)
+    batch = _prepare(learner, images, Plan(4, 4, 0), config, 0, 0, np.arange(4))
+    activation = torch.rand(4, 1024, 3, 3, generator=generator)
+    before = _true_cams(learner, batch, activation)
+    with torch.no_grad():
+        learner.network.get_parameter("classifier.weight").add_(torch.rand(1024, generator=generator))
+    torch.testing.assert_close(_true_cams(learner, batch, activation), before)
 
 
 def test_training_moves_the_heat_into_the_lesion() -> None:

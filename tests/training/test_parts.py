@@ -306,7 +306,9 @@ def test_what_all_classes_have_in_common_moves_neither_softmax_nor_lesion_loss()
     activation = torch.rand(4, 1024, 3, 3, generator=generator)
     before = _true_cams(learner, batch, activation)
     with torch.no_grad():
-        learner.network.get_parameter("classifier.weight").add_(torch.rand(1024, generator=generator))
+        learner.network.get_parameter("classifier.weight").add_(
+            torch.rand(1024, generator=generator)
+        )
     torch.testing.assert_close(_true_cams(learner, batch, activation), before)
 
 

@@ -29,6 +29,12 @@ def show() -> None:
     # The verdict needs no gradient, so it never waits for the layer or the method chosen below.
     said = session.explain(explainer, current.radiograph, LAST_LAYER, "gradcam")
     verdict(said, explainer.classifier)
+    _workbench(current, explainer, said.predicted)
+
+
+@st.fragment
+def _workbench(current: Shown, explainer: Explainer, predicted: str) -> None:
+    """Draw all that the choices here change: a fragment, so that a choice redraws no more."""
     with st.container(key="workbench", horizontal=True, gap="medium"):
         stage = st.container(key="stage", gap="small")
         with st.container(key="inspector", gap="small"):
@@ -36,7 +42,7 @@ def show() -> None:
             wants_lesion = localisation.wants_lesion(current)
             buttons = st.container()
     with stage:
-        class_name = choose_class(explainer.classifier, said.predicted)
+        class_name = choose_class(explainer.classifier, predicted)
         explanation = _explain(explainer, current.radiograph, look)
         _pictures(current, explanation, class_name, look, wants_lesion)
     with buttons:

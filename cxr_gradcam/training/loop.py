@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from cxr_gradcam.training.augmentation import augment, draw, draw_blend, to_unit, warp
+from cxr_gradcam.training.augmentation import Blend, Draws, augment, draw, draw_blend, to_unit, warp
 from cxr_gradcam.training.config import Config, ConfigError, TrainingError
 from cxr_gradcam.training.images import Images, Indices, Plan, share_of
 from cxr_gradcam.training.memory import keep_freed_memory
@@ -248,33 +248,25 @@ def _prepare(
     Every process draws for the whole step and takes its rows, so that the number of processes
     changes nothing.
     """
-    accelerator = learner.accelerator
+    accelerator, count = learner.accelerator, len(indices)
     device = accelerator.device
-    mine = np.arange(len(indices))[
-        share_of(len(indices), accelerator.process_index, accelerator.num_processes)
-    ]
+    mine = np.arange(count)[share_of(count, accelerator.process_index, accelerator.num_processes)]
+    strength = config.augmentation
+    draws = draw(plan.rng(epoch, step), count, strength) if strength else None
     lesion_rows = images.lesion_rows[indices]
     # A planted lesion stays as it is: faint in a blend, it could not be asked for.
     blend = draw_blend(plan.rng(epoch, step, 1), lesion_rows.numpy() >= 0, config.mixup)
-    needed, places = np.unique([mine, blend.partners[mine]], return_inverse=True)
-    own, partner = torch.from_numpy(places.reshape(2, -1)).to(device)
     lesion_films = torch.nonzero(lesion_rows[mine] >= 0).flatten()
-    pixels = images.pixels[indices[needed]]
-    masks = images.lesions[lesion_rows[mine][lesion_films]]
-    if config.augmentation:
-        draws = draw(plan.rng(epoch, step), len(indices), config.augmentation)
-        films = augment(pixels, draws.share(needed), device)
-        lesions = warp(to_unit(masks, device), draws.share(mine[lesion_films.numpy()]))
-    else:
-        films, lesions = (to_unit(one, device) for one in (pixels, masks))
+    lesions = to_unit(images.lesions[lesion_rows[mine][lesion_films]], device)
+    if draws:
+        lesions = warp(lesions, draws.share(mine[lesion_films.numpy()]))
     shares = torch.from_numpy(blend.shares).to(device)
-    films = films[partner].lerp_(films[own], shares[mine].view(-1, 1, 1, 1))
     labels = images.labels[indices].to(device, non_blocking=True)
     others = labels[blend.partners]
     weights = learner.weights[labels] * shares
     other_weights = learner.weights[others] * (1 - shares)
     return Batch(
-        learner.model_input(films),
+        learner.model_input(_blended(images.pixels[indices], mine, draws, blend, device)),
         labels[mine],
         weights[mine],
         others[mine],
@@ -284,6 +276,24 @@ def _prepare(
         lesion_films.to(device),
         int((lesion_rows >= 0).sum()),
     )
+
+
+def _blended(
+    pixels: Tensor, mine: Indices, draws: Draws | None, blend: Blend, device: torch.device
+) -> Tensor:
+    """Return the films of this process, (n, 1, S, S): each with its partner, of any process, in it.
+
+    Every film that it takes is augmented once.
+    """
+    needed, places = np.unique([mine, blend.partners[mine]], return_inverse=True)
+    films = (
+        augment(pixels[needed], draws.share(needed), device)
+        if draws
+        else to_unit(pixels[needed], device)
+    )
+    own, partner = torch.from_numpy(places.reshape(2, -1)).to(device)
+    shares = torch.from_numpy(blend.shares[mine]).to(device).view(-1, 1, 1, 1)
+    return films[partner].lerp_(films[own], shares)
 
 
 def _set_learning_rate(

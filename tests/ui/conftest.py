@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 from streamlit.components.v2 import manifest_scanner
 
+from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
 from cxr_gradcam.ui.models import CHECKPOINT_VARIABLE, RUNS_VARIABLE
 
 
@@ -35,3 +37,16 @@ def _nothing_set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def small_model(monkeypatch: pytest.MonkeyPatch, small_checkpoint: Path) -> None:
     """Have the page look through the model of 64 px."""
     monkeypatch.setenv(CHECKPOINT_VARIABLE, str(small_checkpoint))
+
+
+@pytest.fixture
+def mute_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_checkpoint: Path) -> Path:
+    """Have the page look through a model to which no place of any picture speaks for Normal."""
+    checkpoint = load_checkpoint(small_checkpoint)
+    weights = dict(checkpoint.weights)
+    weights["classifier.weight"] = weights["classifier.weight"].clone()
+    weights["classifier.weight"][checkpoint.class_names.index("Normal")] = 0
+    path = tmp_path / "mute.safetensors"
+    save_checkpoint(replace(checkpoint, weights=weights), path)
+    monkeypatch.setenv(CHECKPOINT_VARIABLE, str(path))
+    return path

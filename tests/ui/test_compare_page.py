@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cxr_gradcam.cam import METHODS
+from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS, DenseNet
 from cxr_gradcam.explainer import Explainer, Explanation
 from cxr_gradcam.phantom import write_phantoms
@@ -191,14 +192,12 @@ def test_methods_are_a_matrix_with_a_scale_per_method(explainer: Explainer) -> N
         check_top(panel, *(answers[method].peak(name, EARLY, s) for s in ("each", "shared")))
 
 
-def test_a_map_of_zeros_says_that_there_is_no_evidence(explainer: Explainer) -> None:
-    for sample in shared.sample_keys():
-        answer = explainer.explain(shared.sample(sample).radiograph, MAIN_LAYERS)
-        places = [(name, layer) for name in answer.classes for layer in MAIN_LAYERS]
-        if zero := [place for place in places if answer.peak(*place) == 0]:
-            break
-    assert zero, "no phantom has a map of zeros any more: draw one"
-    panels = panels_of(open_subject("Layers", sample=sample), "compare_layers")
+def test_a_map_of_zeros_says_that_there_is_no_evidence(mute_model: Path) -> None:
+    answer = explained(Explainer(load_classifier(mute_model, device="cpu")))
+    places = [(name, layer) for name in answer.classes for layer in MAIN_LAYERS]
+    zero = [place for place in places if answer.peak(*place) == 0]
+    assert {("Normal", layer) for layer in MAIN_LAYERS} <= set(zero)
+    panels = panels_of(open_subject("Layers"), "compare_layers")
     assert len(panels) == len(answer.classes) * len(MAIN_LAYERS)
     silent = [panel for panel in panels if panel["map"]["top"] == 0]
     assert [(panel["title"].replace(" ", "_"), panel["subtitle"]) for panel in silent] == [

@@ -402,16 +402,8 @@ def test_scorecam_warns_and_shows_its_progress(monkeypatch: pytest.MonkeyPatch) 
     assert len(shares) == count
 
 
-def test_a_zero_map_says_so_and_paints_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoint = load_checkpoint()
-    weights = dict(checkpoint.weights)
-    weights["classifier.weight"] = weights["classifier.weight"].clone()
-    weights["classifier.weight"][checkpoint.class_names.index("Normal")] = 0
-    mute = tmp_path / "mute.safetensors"  # no place of any picture speaks for Normal
-    save_checkpoint(replace(checkpoint, weights=weights), mute)
-    monkeypatch.setenv(CHECKPOINT_VARIABLE, str(mute))
+@pytest.mark.usefixtures("mute_model")
+def test_a_zero_map_says_so_and_paints_nothing() -> None:
     page = open_page(sample="COVID-0")
     page.button_group(key=Keys.CLASS).set_value("Normal")
     page.toggle(key=Keys.LESION).set_value(True).run()

@@ -577,6 +577,36 @@ def test_every_picture_says_what_it_shows(view: View, address: str) -> None:
     assert re.fullmatch(r"Colours from 0 to [\d.]+ logits per cell", ramp)
 
 
+def test_what_is_out_of_sight_is_painted_when_the_slider_rests(view: View, address: str) -> None:
+    view.open(f"{address}/?film=deep")
+    page = view.page
+    page.set_viewport_size({"width": 1280, "height": 700})  # the small panels are below that
+    page.evaluate(
+        """() => {
+            window.painted = new Set();
+            const put = CanvasRenderingContext2D.prototype.putImageData;
+            CanvasRenderingContext2D.prototype.putImageData = function (...rest) {
+                const isLarge = this.canvas.getRootNode().host.closest(".st-key-pair");
+                const label = this.canvas.getAttribute("aria-label");
+                window.painted.add(`${isLarge ? "large" : "small"}: ${label}`);
+                return put.apply(this, rest);
+            };
+        }"""
+    )
+    page.wait_for_timeout(500)
+    moving = page.get_by_role("slider", name="Opacity").first.evaluate(
+        """(slider) => new Promise((done) => {
+            window.painted.clear();
+            slider.value = "80";
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+            requestAnimationFrame(() => requestAnimationFrame(() => done([...window.painted])));
+        })"""
+    )
+    assert moving == ["large: Radiograph with the heatmap of COVID, Grad-CAM, norm5"]
+    page.wait_for_function("window.painted.has('small: ' + [...window.painted][0].slice(7))")
+    assert view.problems == []
+
+
 @pytest.mark.slow
 def test_sixty_frames_in_a_second_of_dragging(view: View, address: str) -> None:
     """Needs a quiet machine: counts the frames in which a slider's movement is painted."""

@@ -70,8 +70,15 @@ class PanelView {
     this.size = { width: clientWidth, height: clientHeight, ratio: devicePixelRatio || 1 };
   }
 
-  /** Paint what has changed since the last time. */
+  /** Whether any of it can be seen. */
+  get isOnScreen() {
+    const { top, bottom, left, right } = this.stage.getBoundingClientRect();
+    return bottom > 0 && top < innerHeight && right > 0 && left < innerWidth;
+  }
+
+  /** Paint what has changed since the last time; what is out of sight can wait for a rest. */
   paint(hurried) {
+    if (hurried && !this.isOnScreen) return;
     const ratio = hurried ? Math.min(1, this.size.ratio) : this.size.ratio;
     const width = Math.floor(this.size.width * ratio);
     const height = Math.floor(this.size.height * ratio);

@@ -291,14 +291,18 @@ def test_the_value_under_the_pointer(view: View, address: str, wide: Any) -> Non
 def test_the_value_is_reached_by_keyboard(view: View, address: str, wide: Any) -> None:
     film, _ = wide
     view.open(address)
+    marks = view.stage(0).locator("canvas.marks")
+    assert marks.is_hidden()  # an empty canvas over the film would slow down its painting
     view.press("v", "ArrowRight", "Shift+ArrowDown")
     place = re.search(r"x (\d+), y (\d+) · intensity ([\d.]+)", view.reading(1))
     x, y = int(place[1]), int(place[2])
     assert (x, y) == (351, 155)
     assert float(place[3]) == pytest.approx(film.pixels[y, x], abs=6e-4)
+    assert marks.is_visible()
     assert view.pixels(0, "marks").any()  # the crosshair, in the linked panel too
     view.press("Escape")
     assert view.reading(1) == ""
+    assert marks.is_hidden()
 
 
 def test_a_box_reads_out_its_heat_and_its_evidence(view: View, address: str, wide: Any) -> None:
@@ -577,33 +581,42 @@ def test_every_picture_says_what_it_shows(view: View, address: str) -> None:
     assert re.fullmatch(r"Colours from 0 to [\d.]+ logits per cell", ramp)
 
 
-def test_what_is_out_of_sight_is_painted_when_the_slider_rests(view: View, address: str) -> None:
-    view.open(f"{address}/?film=deep")
-    page = view.page
-    page.set_viewport_size({"width": 1280, "height": 700})  # the small panels are below that
-    page.evaluate(
+def _note_painting(view: View) -> None:
+    """Keep in the page, as `painted`, the frame and the picture of all that is painted from now."""
+    view.page.evaluate(
         """() => {
-            window.painted = new Set();
+            window.painted = [];
             const put = CanvasRenderingContext2D.prototype.putImageData;
             CanvasRenderingContext2D.prototype.putImageData = function (...rest) {
                 const isLarge = this.canvas.getRootNode().host.closest(".st-key-pair");
                 const label = this.canvas.getAttribute("aria-label");
-                window.painted.add(`${isLarge ? "large" : "small"}: ${label}`);
+                const panel = `${isLarge ? "large" : "small"}: ${label}`;
+                window.painted.push({ frame: document.timeline.currentTime, panel });
                 return put.apply(this, rest);
             };
         }"""
     )
+
+
+def test_what_is_out_of_sight_is_painted_when_the_slider_rests(view: View, address: str) -> None:
+    view.open(f"{address}/?film=deep")
+    page = view.page
+    page.set_viewport_size({"width": 1280, "height": 700})  # the small panels are below that
     page.wait_for_timeout(500)
+    _note_painting(view)
     moving = page.get_by_role("slider", name="Opacity").first.evaluate(
         """(slider) => new Promise((done) => {
-            window.painted.clear();
             slider.value = "80";
             slider.dispatchEvent(new Event("input", { bubbles: true }));
-            requestAnimationFrame(() => requestAnimationFrame(() => done([...window.painted])));
+            const seen = () => done(window.painted.map(({ panel }) => panel));
+            requestAnimationFrame(() => requestAnimationFrame(seen));
         })"""
     )
-    assert moving == ["large: Radiograph with the heatmap of COVID, Grad-CAM, norm5"]
-    page.wait_for_function("window.painted.has('small: ' + [...window.painted][0].slice(7))")
+    overlay = "Radiograph with the heatmap of COVID, Grad-CAM, norm5"
+    assert moving == [f"large: {overlay}"]
+    page.wait_for_function(
+        f"window.painted.some(({{ panel }}) => panel === {f'small: {overlay}'!r})"
+    )
     assert view.problems == []
 
 
@@ -611,21 +624,14 @@ def test_what_is_out_of_sight_is_painted_when_the_slider_rests(view: View, addre
 def test_sixty_frames_in_a_second_of_dragging(view: View, address: str) -> None:
     """Needs a quiet machine: counts the frames in which a slider's movement is painted."""
     view.open(f"{address}/?film=deep")
-    view.page.evaluate(
-        """() => {
-            window.painted = new Set();
-            const put = CanvasRenderingContext2D.prototype.putImageData;
-            CanvasRenderingContext2D.prototype.putImageData = function (...rest) {
-                window.painted.add(document.timeline.currentTime);
-                return put.apply(this, rest);
-            };
-        }"""
-    )
+    _note_painting(view)
     frames = view.page.get_by_role("slider", name="Opacity").first.evaluate(
         """(slider) => new Promise((done) => {
             const begin = performance.now();
             const drag = (now) => {
-                if (now - begin > 1000) return done(window.painted.size);
+                if (now - begin > 1000) {
+                    return done(new Set(window.painted.map(({ frame }) => frame)).size);
+                }
                 slider.value = String(Math.round((now - begin) / 10));
                 slider.dispatchEvent(new Event("input", { bubbles: true }));
                 requestAnimationFrame(drag);

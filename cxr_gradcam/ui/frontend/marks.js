@@ -6,20 +6,25 @@ const LESION = "#7CFFB2";
 const HATCH_STEP = 9; // CSS pixels
 
 function drawMarks({ decor, panel }, at, ratio, lines) {
+  const { square, lesion } = settings;
+  const outline = lesion && panel.lesion.length > 0;
+  const cross = marks.point && !marks.point.hovered;
   const context = decor.getContext("2d");
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, decor.width, decor.height);
+  // Without a GPU an empty canvas costs the browser as much as a full one to lay over the film.
+  decor.hidden = !(square || lines || outline || marks.box || cross);
   context.lineJoin = context.lineCap = "round";
-  if (settings.square) hatchPadding(context, panel, at, ratio);
+  if (square) hatchPadding(context, panel, at, ratio);
   if (lines) {
     context.save();
     clipTo(context, panel, at, worldOf(panel));
     stroke(context, lines, MARK, 1.2 * ratio, 2.6 * ratio);
     context.restore();
   }
-  if (settings.lesion) stroke(context, lesionPath(panel, at), LESION, 1.8 * ratio, 3.6 * ratio);
+  if (outline) stroke(context, lesionPath(panel, at), LESION, 1.8 * ratio, 3.6 * ratio);
   if (marks.box) drawBox(context, panel, at, ratio);
-  if (marks.point && !marks.point.hovered) drawCross(context, panel, at, ratio);
+  if (cross) drawCross(context, panel, at, ratio);
 }
 
 /** A light line with a dark rim, so that it is seen on any ground. */

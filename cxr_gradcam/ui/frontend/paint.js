@@ -1,10 +1,13 @@
-// From film and heat to colours, as `render.overlay` mixes them. Tables do the work that depends on
-// the settings alone, so a pixel costs two look-ups and, where it is painted, three products.
+// From film and heat to colours, as `render.overlay` mixes them, within a grey level. What changes
+// with the film's place or window is kept for each pixel; a slider of the heat changes a small table,
+// so that a pixel then costs one look-up and, where it is painted, one product.
 
 const greyTable = { key: "", values: new Uint8Array(65536) };
-// For each heat: how much of the grey stays, then what comes on top of it in red, green and blue;
-// all times 65536.
-const heatTable = { key: "", values: new Int32Array(4 * 65536) };
+const FINE = 16; // steps of heat from one colour of a map to the next
+const HEATS = 255 * FINE + 1;
+// For each step of heat: how much of the grey stays, then what comes on top of it in red, green and
+// blue, and the half that rounds; all times 65536.
+const coatTable = { key: "", values: new Int32Array(4 * HEATS) };
 
 function greys() {
   const { level, width } = windowing;
@@ -19,21 +22,21 @@ function greys() {
   return greyTable.values;
 }
 
-function colours() {
+function coats() {
   const { opacity, threshold, colormap } = settings;
   const key = `${opacity} ${threshold} ${colormap}`;
-  if (heatTable.key === key) return heatTable.values;
-  heatTable.key = key;
+  if (coatTable.key === key) return coatTable.values;
+  coatTable.key = key;
   const table = bytesOf(COLORMAP_TABLES[colormap]);
-  for (let value = 0; value < 65536; value++) {
-    const paint = clamp((value / 65535 - threshold) / ONSET, 0, 1) * opacity;
-    const colour = 3 * Math.round(value / 257);
-    heatTable.values[4 * value] = Math.round(65536 * (1 - paint));
+  for (let heat = 0; heat < HEATS; heat++) {
+    const paint = clamp((heat / (HEATS - 1) - threshold) / ONSET, 0, 1) * opacity;
+    const colour = 3 * Math.round((heat + 0.5) / FINE);
+    coatTable.values[4 * heat] = Math.round(65536 * (1 - paint));
     for (let k = 0; k < 3; k++) {
-      heatTable.values[4 * value + 1 + k] = Math.round(65536 * paint * table[colour + k]);
+      coatTable.values[4 * heat + 1 + k] = Math.round(65536 * paint * table[colour + k]) + 32768;
     }
   }
-  return heatTable.values;
+  return coatTable.values;
 }
 
 /** The part of the viewport that shows a rectangle, given in shares of the film. */
@@ -103,26 +106,33 @@ function mixPixels(target, upper, lower, down, { lower: left, upper: right, shar
   }
 }
 
-/** Mix grey and heat into `pixels`, Uint32 (height x width) as a canvas stores them. */
-function mix(pixels, grey, heat, at, area) {
+/** Fill `both`, Int32 (height x width), with a pixel's grey and, above 8 bits, its step of heat. */
+function join(both, grey, heat, at, area) {
   const shade = greys();
-  const colour = heat ? colours() : null;
+  for (let y = area.top; y < area.bottom; y++) {
+    const end = y * at.width + area.right;
+    for (let i = y * at.width + area.left; i < end; i++) {
+      const step = heat ? ((FINE * heat[i]) / 257) | 0 : 0; // 65535 is 255 * 257
+      both[i] = (step << 8) | shade[grey[i]];
+    }
+  }
+}
+
+/** Mix grey and heat into `pixels`, Uint32 (height x width) as a canvas stores them. */
+function mix(pixels, both, at, area) {
+  const coat = coats();
   pixels.fill(0);
   for (let y = area.top; y < area.bottom; y++) {
     const end = y * at.width + area.right;
     for (let i = y * at.width + area.left; i < end; i++) {
-      const value = shade[grey[i]];
-      const k = colour ? heat[i] << 2 : 0;
-      if (!colour || colour[k] === 65536) {
-        pixels[i] = 0xff000000 | (value * 0x10101);
-        continue;
-      }
-      const kept = colour[k] * value + 32768;
+      const place = both[i];
+      const k = (place >> 8) << 2;
+      const kept = coat[k] * (place & 255);
       pixels[i] =
         0xff000000 |
-        ((kept + colour[k + 3]) & 0xff0000) |
-        (((kept + colour[k + 2]) >> 8) & 0xff00) |
-        ((kept + colour[k + 1]) >> 16);
+        ((kept + coat[k + 3]) & 0xff0000) |
+        (((kept + coat[k + 2]) >> 8) & 0xff00) |
+        ((kept + coat[k + 1]) >> 16);
     }
   }
 }

@@ -119,10 +119,14 @@ class PanelView {
       );
     }
     const { opacity, threshold, colormap, cells, invert, square } = settings;
-    const coat = this.hot && settings.heat ? [opacity, threshold, colormap, cells] : [];
-    const key = [place, level, windowing.level, windowing.width, invert, square, ...coat].join(" ");
-    this.when("mix", key, () => {
-      mix(this.pixels, this.grey, coat.length ? this.heat : null, at, area);
+    const coated = this.hot && settings.heat;
+    const shades = [windowing.level, windowing.width, invert];
+    const film = [place, level, ...shades, square, coated && `cells ${cells}`].join(" ");
+    this.when("both", film, () => {
+      join(this.both, this.grey, coated ? this.heat : null, at, area);
+    });
+    this.when("mix", [film, ...(coated ? [opacity, threshold, colormap] : [])].join(" "), () => {
+      mix(this.pixels, this.both, at, area);
       this.context.putImageData(this.image, 0, 0);
       Object.assign(this.canvas.dataset, { scale: at.scale, left: at.left, top: at.top });
     });
@@ -140,6 +144,7 @@ class PanelView {
     this.pixels = new Uint32Array(this.image.data.buffer);
     this.grey = new Uint16Array(width * height);
     this.heat = this.hot ? new Uint16Array(width * height) : null;
+    this.both = new Int32Array(width * height);
     this.done = { size: this.done.size };
   }
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from cxr_gradcam.training.augmentation import Blend, Draws, augment, draw, draw_blend, to_unit, warp
+from cxr_gradcam.training.augmentation import to_unit
+from cxr_gradcam.training.batches import Batch, make_batch
 from cxr_gradcam.training.config import Config, ConfigError, TrainingError
-from cxr_gradcam.training.images import Images, Indices, Plan, share_of
+from cxr_gradcam.training.images import Images, Indices, Plan
 from cxr_gradcam.training.memory import keep_freed_memory
 from cxr_gradcam.training.network import Scored, Start
 from cxr_gradcam.training.optimisation import (
@@ -184,10 +184,13 @@ def train_one_epoch(
         TrainingError: when the loss or the gradient is not finite.
     """
     learner.train_mode()
-    stride = STEPS_UNSEEN_ON_GPU if learner.accelerator.device.type == "cuda" else 1
+    accelerator = learner.accelerator
+    stride = STEPS_UNSEEN_ON_GPU if accelerator.device.type == "cuda" else 1
     unseen: list[Tensor] = []
     for step, indices in plan.batches(position.epoch, position.step):
-        batch = _prepare(learner, images, plan, config, position.epoch, step, indices)
+        batch = make_batch(
+            images, indices, plan, (position.epoch, step), config, learner.weights, accelerator
+        )
         done = position.epoch * plan.steps + step
         _set_learning_rate(learner.optimizer, done, plan.steps, config)
         unseen.append(_step(learner, batch, config))
@@ -198,102 +201,13 @@ def train_one_epoch(
             or step + 1 == plan.steps
             or (step + 1) % config.save_every == 0
         ):
-            losses, stop = _look(learner.accelerator, unseen, wants_stop())
+            losses, stop = _look(accelerator, unseen, wants_stop())
             unseen.clear()
             for loss in losses:
                 position = position.after_step(loss)
             if after_step(position, stop):
                 break
     return position
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """One process's part of a step.
-
-    Attributes:
-        films: the model input, float32 (n, 3, S, S).
-        labels: int64 (n,).
-        weights: float32 (n,), what each film weighs as one of its label.
-        others: int64 (n,), the label of what is blended into each film.
-        other_weights: float32 (n,), what each weighs as one of that label.
-        total: what all images of the step weigh, in whatever process.
-        lesions: float32 (m, S, S) in [0, 1], planted lesions as they lie in the films.
-        lesion_films: int64 (m,), which film each is in.
-        all_lesions: lesions of the step, in whatever process.
-    """
-
-    films: Tensor
-    labels: Tensor
-    weights: Tensor
-    others: Tensor
-    other_weights: Tensor
-    total: Tensor
-    lesions: Tensor
-    lesion_films: Tensor
-    all_lesions: int
-
-
-def _prepare(
-    learner: Learner,
-    images: Images,
-    plan: Plan,
-    config: Config,
-    epoch: int,
-    step: int,
-    indices: Indices,
-) -> Batch:
-    """Make this process's part of a step.
-
-    Every process draws for the whole step and takes its rows, so that the number of processes
-    changes nothing.
-    """
-    accelerator, count = learner.accelerator, len(indices)
-    device = accelerator.device
-    mine = np.arange(count)[share_of(count, accelerator.process_index, accelerator.num_processes)]
-    strength = config.augmentation
-    draws = draw(plan.rng(epoch, step), count, strength) if strength else None
-    lesion_rows = images.lesion_rows[indices]
-    # A planted lesion stays as it is: faint in a blend, it could not be asked for.
-    blend = draw_blend(plan.rng(epoch, step, 1), lesion_rows.numpy() >= 0, config.mixup)
-    lesion_films = torch.nonzero(lesion_rows[mine] >= 0).flatten()
-    lesions = to_unit(images.lesions[lesion_rows[mine][lesion_films]], device)
-    if draws:
-        lesions = warp(lesions, draws.share(mine[lesion_films.numpy()]))
-    shares = torch.from_numpy(blend.shares).to(device)
-    labels = images.labels[indices].to(device, non_blocking=True)
-    others = labels[blend.partners]
-    weights = learner.weights[labels] * shares
-    other_weights = learner.weights[others] * (1 - shares)
-    return Batch(
-        learner.model_input(_blended(images.pixels[indices], mine, draws, blend, device)),
-        labels[mine],
-        weights[mine],
-        others[mine],
-        other_weights[mine],
-        (weights + other_weights).sum(),
-        lesions[:, 0],
-        lesion_films.to(device),
-        int((lesion_rows >= 0).sum()),
-    )
-
-
-def _blended(
-    pixels: Tensor, mine: Indices, draws: Draws | None, blend: Blend, device: torch.device
-) -> Tensor:
-    """Return the films of this process, (n, 1, S, S): each with its partner, of any process, in it.
-
-    Every film that it takes is augmented once.
-    """
-    needed, places = np.unique([mine, blend.partners[mine]], return_inverse=True)
-    films = (
-        augment(pixels[needed], draws.share(needed), device)
-        if draws
-        else to_unit(pixels[needed], device)
-    )
-    own, partner = torch.from_numpy(places.reshape(2, -1)).to(device)
-    shares = torch.from_numpy(blend.shares[mine]).to(device).view(-1, 1, 1, 1)
-    return films[partner].lerp_(films[own], shares)
 
 
 def _set_learning_rate(
@@ -311,10 +225,8 @@ def _step(learner: Learner, batch: Batch, config: Config) -> Tensor:
     Nothing is saved before `_look` has seen that all is finite.
     """
     accelerator = learner.accelerator
-    logits, activation = learner.parallel(batch.films)
-    smoothing, total = config.label_smoothing, batch.total
-    share = share_of_loss(logits, batch.labels, batch.weights, smoothing, total)
-    share = share + share_of_loss(logits, batch.others, batch.other_weights, smoothing, total)
+    logits, activation = learner.parallel(learner.model_input(batch.films))
+    share = share_of_loss(logits, batch.targets, config.label_smoothing, batch.total)
     if config.lesion_weight and batch.all_lesions:
         strayed = lesion_loss(_true_cams(learner, batch, activation), batch.lesions)
         share = share + config.lesion_weight * strayed.sum() / batch.all_lesions
@@ -331,7 +243,7 @@ def _step(learner: Learner, batch: Batch, config: Config) -> Tensor:
 def _true_cams(learner: Learner, batch: Batch, activation: Tensor) -> Tensor:
     """Return the signed last-layer CAMs (m, h, w) of the true classes where lesions are known."""
     weights = centred(learner.network.get_parameter("classifier.weight"))
-    weight = weights[batch.labels[batch.lesion_films]]
+    weight = weights[batch.lesion_labels]
     return torch.einsum("mc,mchw->mhw", weight.float(), activation[batch.lesion_films].float())
 
 

@@ -44,26 +44,26 @@ def class_weights(counts: npt.ArrayLike, power: float) -> Tensor:
     return torch.from_numpy(weights.astype(np.float32))
 
 
-def share_of_loss(
-    logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float, total: Tensor
-) -> Tensor:
+def share_of_loss(logits: Tensor, targets: Tensor, smoothing: float, total: Tensor) -> Tensor:
     """Return these images' share of the loss of a step.
 
     The loss is the weighted mean of the smoothed cross-entropy over all images of the step, in
     whatever process they are: the shares of all processes add up to it exactly, which the mean of
-    their own means would not. An image that is a blend of two is asked for each, by its weight.
+    their own means would not.
 
     Args:
         logits: (n, K).
-        labels: (n,).
-        weights: (n,), of the images.
+        targets: (n, K), what each image weighs as one of each class: more than one in a blend.
         smoothing: share of the target spread over all classes.
         total: the weights of all images of the step, summed.
 
     Returns:
         A scalar, float32.
     """
-    each = F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
+    weights = targets.sum(1)
+    each = F.cross_entropy(
+        logits.float(), targets / weights[:, None], reduction="none", label_smoothing=smoothing
+    )
     return (each * weights).sum() / total
 
 

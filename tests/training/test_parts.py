@@ -19,6 +19,7 @@ from cxr_gradcam.preprocess import Letterbox
 from cxr_gradcam.radiograph import load_radiograph
 from cxr_gradcam.splits import Sample
 from cxr_gradcam.training.augmentation import augment, draw, draw_blend, to_unit, warp
+from cxr_gradcam.training.batches import Batch, make_batch
 from cxr_gradcam.training.config import Config, ConfigError
 from cxr_gradcam.training.images import (
     NO_LESION,
@@ -31,7 +32,6 @@ from cxr_gradcam.training.images import (
 )
 from cxr_gradcam.training.loop import (
     Learner,
-    _prepare,
     _true_cams,
     make_accelerator,
     make_learner,
@@ -78,16 +78,17 @@ def test_shares_of_the_loss_add_up_to_torch_s_own() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(7, 3, generator=generator)
     labels, weights = torch.tensor([0, 1, 2, 0, 1, 2, 2]), torch.tensor([1.0, 2.0, 0.5])
-    total = weights[labels].sum()
+    targets = nn.functional.one_hot(labels) * weights
     shares = [
-        share_of_loss(logits[part], labels[part], weights[labels[part]], 0.0, total)
+        share_of_loss(logits[part], targets[part], 0.1, weights[labels].sum())
         for part in (slice(0, 2), slice(2, 7))
     ]
+    each = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1, reduction="none")
+    expected = (each * weights[labels]).sum() / weights[labels].sum()
+    assert float(sum(shares)) == pytest.approx(float(expected))
+    plain = share_of_loss(logits, targets, 0.0, weights[labels].sum())
     expected = nn.functional.cross_entropy(logits, labels, weight=weights)
-    assert sum(shares) == pytest.approx(float(expected))
-    smooth = share_of_loss(logits, labels, torch.ones(7), 0.1, torch.tensor(7.0))
-    expected = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
-    assert float(smooth) == pytest.approx(float(expected))
+    assert float(plain) == pytest.approx(float(expected))
 
 
 def test_norms_and_biases_do_not_decay() -> None:
@@ -255,13 +256,13 @@ def test_a_step_on_blends_sees_their_pixels_and_is_asked_for_both_classes() -> N
         draw_phantoms(8, CLASSES, 64, seed=0), augmentation=0, mixup=1.0, precision="fp32"
     )
     indices = np.array([2, 6, 0, 1])  # two normal phantoms, and two with lesions
-    batch = _prepare(learner, images, plan, config, 0, 0, indices)
+    batch = make_batch(images, indices, plan, (0, 0), config, learner.weights, learner.accelerator)
     blend = draw_blend(plan.rng(0, 0, 1), images.lesion_rows[indices].numpy() >= 0, 1.0)
     assert blend.shares[:2].max() < 1
     pixels = to_unit(images.pixels[indices], CPU)
     shares = torch.from_numpy(blend.shares).view(-1, 1, 1, 1)
     expected = shares * pixels + (1 - shares) * pixels[blend.partners]
-    torch.testing.assert_close(batch.films, learner.model_input(expected))
+    torch.testing.assert_close(batch.films, expected)
     labels = images.labels[indices]
     asked = torch.zeros(4, 4)
     for row, (partner, share) in enumerate(zip(blend.partners, blend.shares, strict=True)):
@@ -270,8 +271,7 @@ def test_a_step_on_blends_sees_their_pixels_and_is_asked_for_both_classes() -> N
     asked = asked * learner.weights
     logits = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
     loss = -(asked * logits.log_softmax(1)).sum() / asked.sum()
-    ours = share_of_loss(logits, batch.labels, batch.weights, 0.0, batch.total)
-    ours += share_of_loss(logits, batch.others, batch.other_weights, 0.0, batch.total)
+    ours = share_of_loss(logits, batch.targets, 0.0, batch.total)
     assert float(ours) == pytest.approx(float(loss), rel=1e-5)
 
 
@@ -302,7 +302,7 @@ def test_what_all_classes_have_in_common_moves_neither_softmax_nor_lesion_loss()
     images = draw_phantoms(4, CLASSES, 96, seed=0)
     learner, *_ = small_learner_of(images, augmentation=0, precision="fp32")
     config = Config("", input_size=96, batch_size=4, epochs=1, augmentation=0)
-    batch = _prepare(learner, images, Plan(4, 4, 0), config, 0, 0, np.arange(4))
+    batch = whole_batch(learner, images, config)
     activation = torch.rand(4, 1024, 3, 3, generator=generator)
     before = _true_cams(learner, batch, activation)
     with torch.no_grad():
@@ -319,9 +319,9 @@ def test_training_moves_the_heat_into_the_lesion() -> None:
     config = Config("", input_size=96, batch_size=4, epochs=12, augmentation=0, lesion_weight=1.0)
 
     def strayed() -> float:
-        batch = _prepare(learner, images, Plan(4, 4, 0), config, 0, 0, np.arange(4))
+        batch = whole_batch(learner, images, config)
         with torch.no_grad():
-            _, activation = learner.parallel(batch.films)
+            _, activation = learner.parallel(learner.model_input(batch.films))
             return float(lesion_loss(_true_cams(learner, batch, activation), batch.lesions).mean())
 
     before = strayed()
@@ -423,6 +423,14 @@ def small_learner_of(images: Images, **options: object) -> tuple[Learner, Images
         config,
     )
     return learner, images, Plan(len(images), 4, 0), config
+
+
+def whole_batch(learner: Learner, images: Images, config: Config) -> Batch:
+    """Make one step of all images."""
+    count = len(images)
+    plan = Plan(count, count, 0)
+    start, weights = (0, 0), learner.weights
+    return make_batch(images, np.arange(count), plan, start, config, weights, learner.accelerator)
 
 
 def go_on(position: Position, stop: Stop) -> bool:

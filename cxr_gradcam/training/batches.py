@@ -1,0 +1,112 @@
+"""What a step of the training sees: films augmented and blended, and what is asked of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn import functional as F
+
+from cxr_gradcam.training.augmentation import Blend, Draws, augment, draw, draw_blend, to_unit, warp
+from cxr_gradcam.training.config import Config
+from cxr_gradcam.training.images import Images, Indices, Plan, share_of
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One process's part of a step.
+
+    Attributes:
+        films: float32 (n, 1, S, S) in [0, 1].
+        targets: float32 (n, K), what each film weighs as one of each class.
+        total: what all films of the step weigh, in whatever process.
+        lesions: float32 (m, S, S) in [0, 1], planted lesions as they lie in the films.
+        lesion_films: int64 (m,), which film each is in.
+        lesion_labels: int64 (m,), the class of that film.
+        all_lesions: lesions of the step, in whatever process.
+    """
+
+    films: Tensor
+    targets: Tensor
+    total: Tensor
+    lesions: Tensor
+    lesion_films: Tensor
+    lesion_labels: Tensor
+    all_lesions: int
+
+
+def make_batch(
+    images: Images,
+    indices: Indices,
+    plan: Plan,
+    place: tuple[int, int],
+    config: Config,
+    class_weights: Tensor,
+    accelerator: Accelerator,
+) -> Batch:
+    """Make this process's part of a step.
+
+    Every process draws for the whole step and takes its rows, so that the number of processes
+    changes nothing.
+
+    Args:
+        images: the training split.
+        indices: which of them make the step.
+        plan: where the random numbers come from.
+        place: the epoch, and the step in it.
+        config: the recipe.
+        class_weights: float32 (K,), what a film of each class weighs, on the device.
+        accelerator: the device, and which of the processes this is.
+    """
+    device, count = accelerator.device, len(indices)
+    mine = np.arange(count)[share_of(count, accelerator.process_index, accelerator.num_processes)]
+    strength = config.augmentation
+    draws = draw(plan.rng(*place), count, strength) if strength else None
+    lesion_rows = images.lesion_rows[indices]
+    # A planted lesion stays as it is: faint in a blend, it could not be asked for.
+    blend = draw_blend(plan.rng(*place, 1), lesion_rows.numpy() >= 0, config.mixup)
+    lesion_films = torch.nonzero(lesion_rows[mine] >= 0).flatten()
+    lesions = to_unit(images.lesions[lesion_rows[mine][lesion_films]], device)
+    if draws:
+        lesions = warp(lesions, draws.share(mine[lesion_films.numpy()]))
+    labels = images.labels[indices].to(device, non_blocking=True)
+    asked = F.one_hot(labels, len(class_weights)) * class_weights
+    shares = torch.from_numpy(blend.shares).to(device)[:, None]
+    targets = asked * shares + asked[blend.partners] * (1 - shares)
+    return Batch(
+        _blended(images.pixels, indices, mine, draws, blend, device),
+        targets[mine],
+        targets.sum(),
+        lesions[:, 0],
+        lesion_films.to(device),
+        labels[mine][lesion_films],
+        int((lesion_rows >= 0).sum()),
+    )
+
+
+def _blended(
+    pixels: Tensor,
+    indices: Indices,
+    mine: Indices,
+    draws: Draws | None,
+    blend: Blend,
+    device: torch.device,
+) -> Tensor:
+    """Return the films of this process, (n, 1, S, S): each with its partner, of any process, in it.
+
+    Every film that it takes is read and augmented once.
+    """
+    needed, places = np.unique([mine, blend.partners[mine]], return_inverse=True)
+    films = (
+        augment(pixels[indices[needed]], draws.share(needed), device)
+        if draws
+        else to_unit(pixels[indices[needed]], device)
+    )
+    own, partner = torch.from_numpy(places.reshape(2, -1)).to(device)
+    if own.equal(partner):
+        return films
+    shares = torch.from_numpy(blend.shares[mine]).to(device).view(-1, 1, 1, 1)
+    return films[partner].lerp_(films[own], shares)

@@ -258,10 +258,12 @@ def test_a_bright_square_is_explained_where_it_is(
     heat = changed.letterbox.restore(heat)
     assert heat.shape == shape
     rows, columns = np.nonzero(heat > 0.5 * heat.max())
-    assert abs(rows.mean() - row) < 8  # a cell of this layer is 11 pixels wide
-    assert abs(columns.mean() - column) < 8
-    assert abs(np.ptp(rows) - side) < 44
-    assert abs(np.ptp(columns) - side) < 44
+    cell = 2 * max(shape) / explainer.classifier.input_size  # pixels of the film
+    # The filters of this layer, 3.5 cells wide, may answer to one side of an edge more.
+    assert abs(rows.mean() - row) < 1.5 * cell
+    assert abs(columns.mean() - column) < 1.5 * cell
+    assert abs(np.ptp(rows) - side) < 5 * cell
+    assert abs(np.ptp(columns) - side) < 5 * cell
 
 
 def test_shared_scale_divides_all_classes_of_a_layer_by_one_number(
@@ -280,20 +282,17 @@ def test_shared_scale_divides_all_classes_of_a_layer_by_one_number(
     assert explanation.heatmap(highest, scale="shared").max() == 1
 
 
-def test_a_map_without_positive_evidence_stays_zero(
-    explainer: Explainer, phantoms: list[Radiograph]
-) -> None:
-    zero = [
-        (explanation, name)
-        for explanation in explainer.explain_batch(phantoms, ["features.norm5"])
-        for name in explanation.classes
-        if not explanation.cam(name).any()
-    ]
-    assert zero, "no phantom has a class without positive evidence any more: choose another layer"
-    for explanation, name in zero:
-        assert explanation.peak(name) == 0
-        for scale in ("each", "shared"):
-            assert not explanation.heatmap(name, scale=scale).any()
+def test_a_map_without_positive_evidence_stays_zero(phantoms: list[Radiograph]) -> None:
+    checkpoint = load_checkpoint()
+    weight = checkpoint.weights["classifier.weight"].clone()
+    weight[checkpoint.class_names.index("Normal")] = -0.1  # nowhere does anything speak for it
+    weights = {**checkpoint.weights, "classifier.weight": weight}
+    explanation = Explainer(Classifier(replace(checkpoint, weights=weights))).explain(phantoms[0])
+    assert explanation.evidence("Normal").max() <= 0
+    assert explanation.peak("Normal") == 0
+    for scale in ("each", "shared"):
+        assert not explanation.heatmap("Normal", scale=scale).any()
+        assert explanation.heatmap("COVID", scale=scale).any()
 
 
 def test_what_an_explanation_holds_cannot_be_changed(

@@ -23,9 +23,13 @@ BROKEN = "a<b> *c* [d](e).png"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve phantoms, and a file whose name would be Markdown and HTML."""
+    """Twelve phantoms, two in each other's class, and a file with Markdown and HTML in its name."""
     root = tmp_path_factory.mktemp("chests")
     write_phantoms(root, 12, size=64)
+    swapped = [min((root / name / "images").iterdir()) for name in ("COVID", "Viral Pneumonia")]
+    pictures = [path.read_bytes() for path in swapped]
+    for path, picture in zip(swapped, reversed(pictures), strict=True):
+        path.write_bytes(picture)
     (root / "Normal" / "images" / BROKEN).write_bytes(b"no picture")
     return root
 

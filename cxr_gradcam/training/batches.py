@@ -105,8 +105,8 @@ def _blended(
         if draws
         else to_unit(pixels[indices[needed]], device)
     )
-    own, partner = torch.from_numpy(places.reshape(2, -1)).to(device)
-    if own.equal(partner):
+    own, partner = places.reshape(2, -1)
+    if np.array_equal(own, partner):
         return films
     shares = torch.from_numpy(blend.shares[mine]).to(device).view(-1, 1, 1, 1)
     return films[partner].lerp_(films[own], shares)

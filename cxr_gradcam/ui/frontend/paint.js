@@ -1,6 +1,6 @@
 // From film and heat to colours, as `render.overlay` mixes them, within a grey level. What changes
 // with the film's place or window is kept for each pixel; a slider of the heat changes a small table,
-// so that a pixel then costs one look-up and, where it is painted, one product.
+// so that a pixel then costs one look-up and one product.
 
 const greyTable = { key: "", values: new Uint8Array(65536) };
 const FINE = 16; // steps of heat from one colour of a map to the next

@@ -82,3 +82,15 @@ def films(shared_data: Path) -> list[Path]:
     """Eight real radiographs, two per class."""
     root = shared_data / "COVID-19_Radiography_Dataset"
     return [path for name in CLASS_NAMES for path in sorted((root / name / "images").iterdir())[:2]]
+
+
+@pytest.fixture(scope="session")
+def mute_checkpoint(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint to which no place of any picture speaks for Normal, at any layer."""
+    checkpoint = load_checkpoint(small_checkpoint)
+    weight = checkpoint.weights["classifier.weight"].clone()
+    weight[checkpoint.class_names.index("Normal")] = 0
+    path = tmp_path_factory.mktemp("mute") / "mute.safetensors"
+    weights = {**checkpoint.weights, "classifier.weight": weight}
+    save_checkpoint(replace(checkpoint, weights=weights), path)
+    return path

@@ -242,8 +242,9 @@ def test_scorecam_reports_progress_over_all_layers(
 @pytest.mark.parametrize("shape", [(300, 700), (700, 300)])
 @pytest.mark.parametrize("place", [(0.25, 0.3), (0.6, 0.75)])
 def test_a_bright_square_is_explained_where_it_is(
-    shape: tuple[int, int], place: tuple[float, float], explainer: Explainer
+    shape: tuple[int, int], place: tuple[float, float]
 ) -> None:
+    explainer = Explainer(Classifier(replace(load_checkpoint(), input_size=192)))
     row, column, side = int(place[0] * shape[0]), int(place[1] * shape[1]), 80
     grain = np.random.default_rng(0).uniform(0.3, 0.4, shape).astype(np.float32)
     planted = grain.copy()
@@ -258,12 +259,10 @@ def test_a_bright_square_is_explained_where_it_is(
     heat = changed.letterbox.restore(heat)
     assert heat.shape == shape
     rows, columns = np.nonzero(heat > 0.5 * heat.max())
-    cell = 2 * max(shape) / explainer.classifier.input_size  # pixels of the film
-    # The filters of this layer, 3.5 cells wide, may answer to one side of an edge more.
-    assert abs(rows.mean() - row) < 1.5 * cell
-    assert abs(columns.mean() - column) < 1.5 * cell
-    assert abs(np.ptp(rows) - side) < 5 * cell
-    assert abs(np.ptp(columns) - side) < 5 * cell
+    assert abs(rows.mean() - row) < 8  # a cell of this layer is 7 pixels wide
+    assert abs(columns.mean() - column) < 8
+    assert abs(np.ptp(rows) - side) < 44
+    assert abs(np.ptp(columns) - side) < 44
 
 
 def test_shared_scale_divides_all_classes_of_a_layer_by_one_number(
@@ -282,17 +281,16 @@ def test_shared_scale_divides_all_classes_of_a_layer_by_one_number(
     assert explanation.heatmap(highest, scale="shared").max() == 1
 
 
-def test_a_map_without_positive_evidence_stays_zero(phantoms: list[Radiograph]) -> None:
-    checkpoint = load_checkpoint()
-    weight = checkpoint.weights["classifier.weight"].clone()
-    weight[checkpoint.class_names.index("Normal")] = -0.1  # nowhere does anything speak for it
-    weights = {**checkpoint.weights, "classifier.weight": weight}
-    explanation = Explainer(Classifier(replace(checkpoint, weights=weights))).explain(phantoms[0])
-    assert explanation.evidence("Normal").max() <= 0
-    assert explanation.peak("Normal") == 0
-    for scale in ("each", "shared"):
-        assert not explanation.heatmap("Normal", scale=scale).any()
-        assert explanation.heatmap("COVID", scale=scale).any()
+def test_a_map_without_positive_evidence_stays_zero(
+    mute_checkpoint: Path, phantoms: list[Radiograph]
+) -> None:
+    mute = Explainer(cg.load_classifier(mute_checkpoint, device="cpu"))
+    for explanation in mute.explain_batch(phantoms, ["features.norm5"]):
+        assert explanation.evidence("Normal").max() <= 0
+        assert not explanation.cam("Normal").any()
+        assert explanation.peak("Normal") == 0
+        for scale in ("each", "shared"):
+            assert not explanation.heatmap("Normal", scale=scale).any()
 
 
 def test_what_an_explanation_holds_cannot_be_changed(

@@ -125,9 +125,9 @@ function mix(pixels, both, at, area) {
   for (let y = area.top; y < area.bottom; y++) {
     const end = y * at.width + area.right;
     for (let i = y * at.width + area.left; i < end; i++) {
-      const place = both[i];
-      const k = (place >> 8) << 2;
-      const kept = coat[k] * (place & 255);
+      const pair = both[i];
+      const k = (pair >> 8) << 2;
+      const kept = coat[k] * (pair & 255);
       pixels[i] =
         0xff000000 |
         ((kept + coat[k + 3]) & 0xff0000) |

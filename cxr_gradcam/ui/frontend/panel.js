@@ -121,11 +121,11 @@ class PanelView {
     const { opacity, threshold, colormap, cells, invert, square } = settings;
     const coated = this.hot && settings.heat;
     const shades = [windowing.level, windowing.width, invert];
-    const film = [place, level, ...shades, square, coated && `cells ${cells}`].join(" ");
-    this.when("both", film, () => {
+    const joined = [place, level, ...shades, square, coated && `cells ${cells}`].join(" ");
+    this.when("both", joined, () => {
       join(this.both, this.grey, coated ? this.heat : null, at, area);
     });
-    this.when("mix", [film, ...(coated ? [opacity, threshold, colormap] : [])].join(" "), () => {
+    this.when("mix", [joined, ...(coated ? [opacity, threshold, colormap] : [])].join(" "), () => {
       mix(this.pixels, this.both, at, area);
       this.context.putImageData(this.image, 0, 0);
       Object.assign(this.canvas.dataset, { scale: at.scale, left: at.left, top: at.top });

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -13,6 +16,10 @@ from torch.nn import functional as F
 from cxr_gradcam.training.augmentation import Blend, Draws, augment, draw, draw_blend, to_unit, warp
 from cxr_gradcam.training.config import Config
 from cxr_gradcam.training.images import Images, Indices, Plan, share_of
+
+# Beside a GPU: a step's films take the processor about as long as the step takes the GPU.
+_MAKERS = 2
+_MADE_AHEAD = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,3 +117,51 @@ def _blended(
         return films
     shares = torch.from_numpy(blend.shares[mine]).to(device).view(-1, 1, 1, 1)
     return films[partner].lerp_(films[own], shares)
+
+
+def made_ahead(
+    make: Callable[[int, Indices], Batch],
+    steps: Iterable[tuple[int, Indices]],
+    device: torch.device,
+) -> Iterator[tuple[int, Batch]]:
+    """Give each step with its batch; while a GPU works on one, threads make those that follow.
+
+    Args:
+        make: makes the batch of a step from its number and its images, in any order.
+        steps: the steps to take.
+        device: where the batches lie.
+    """
+    if device.type != "cuda":
+        for step, indices in steps:
+            yield step, make(step, indices)
+        return
+    # On a stream of its own, or each copy to the GPU would wait for the steps before it.
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def make_aside(step: int, indices: Indices) -> tuple[int, Batch, torch.cuda.Event]:
+        with torch.cuda.stream(stream):
+            batch = make(step, indices)
+        return step, batch, stream.record_event()
+
+    waiting: deque[Future[tuple[int, Batch, torch.cuda.Event]]] = deque()
+    pool = ThreadPoolExecutor(_MAKERS)
+    try:
+        for step, indices in steps:
+            waiting.append(pool.submit(make_aside, step, indices))
+            if len(waiting) > _MADE_AHEAD:
+                yield _taken_over(*waiting.popleft().result())
+        while waiting:
+            yield _taken_over(*waiting.popleft().result())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _taken_over(step: int, batch: Batch, made: torch.cuda.Event) -> tuple[int, Batch]:
+    """Have the current stream wait for a batch, and keep its memory until the stream is done."""
+    current = torch.cuda.current_stream(batch.films.device)
+    current.wait_event(made)
+    for field in fields(batch):
+        value = getattr(batch, field.name)
+        if isinstance(value, Tensor):
+            value.record_stream(current)
+    return step, batch

@@ -13,7 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from cxr_gradcam.training.augmentation import to_unit
-from cxr_gradcam.training.batches import Batch, make_batch
+from cxr_gradcam.training.batches import Batch, made_ahead, make_batch
 from cxr_gradcam.training.config import Config, ConfigError, TrainingError
 from cxr_gradcam.training.images import Images, Indices, Plan
 from cxr_gradcam.training.memory import keep_freed_memory
@@ -187,11 +187,14 @@ def train_one_epoch(
     accelerator = learner.accelerator
     stride = STEPS_UNSEEN_ON_GPU if accelerator.device.type == "cuda" else 1
     unseen: list[Tensor] = []
-    for step, indices in plan.batches(position.epoch, position.step):
-        batch = make_batch(
-            images, indices, plan, (position.epoch, step), config, learner.weights, accelerator
-        )
-        done = position.epoch * plan.steps + step
+    epoch = position.epoch
+
+    def make(step: int, indices: Indices) -> Batch:
+        place = (epoch, step)
+        return make_batch(images, indices, plan, place, config, learner.weights, accelerator)
+
+    for step, batch in made_ahead(make, plan.batches(epoch, position.step), accelerator.device):
+        done = epoch * plan.steps + step
         _set_learning_rate(learner.optimizer, done, plan.steps, config)
         unseen.append(_step(learner, batch, config))
         learner.average.update(learner.network, done)

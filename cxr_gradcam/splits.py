@@ -6,7 +6,9 @@ the same folder and seed give the same splits. They are kept in one readable fil
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +70,15 @@ class Splits:
     def by_name(self) -> dict[str, tuple[Sample, ...]]:
         """Return the splits under their names, in the order train, val, test."""
         return {"train": self.train, "val": self.val, "test": self.test}
+
+    def test_digest(self, root: Path) -> str:
+        """Return what tells one choice of test images from another: SHA-256 of their names.
+
+        Args:
+            root: the dataset folder, which the names are relative to.
+        """
+        names = sorted(Path(os.path.relpath(one.path, root)).as_posix() for one in self.test)
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 # --------------------------------------------------------------------------------------- splitting

@@ -19,7 +19,7 @@ import cxr_gradcam
 from cxr_gradcam.checkpoint import Checkpoint, save_checkpoint
 from cxr_gradcam.files import write_whole
 from cxr_gradcam.splits import Splits
-from cxr_gradcam.training.config import Config
+from cxr_gradcam.training.config import Config, option
 from cxr_gradcam.training.loop import Learner
 from cxr_gradcam.training.network import Start
 from cxr_gradcam.training.scores import fit_temperature
@@ -37,24 +37,59 @@ class Provenance:
         config: the recipe.
         source: where the weights at the start came from.
         images: split -> class -> how many.
+        test_digest: which images the test split holds, as `Splits.test_digest` gives it.
         before: what the weights at the start say of their own training.
     """
 
     config: Config
     source: str
     images: Mapping[str, Mapping[str, int]]
+    test_digest: str
     before: Mapping[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """The dataset folder's name. Where it lay tells more about the person than the model."""
+        return Path(self.config.data).name
+
+    def warning(self) -> str:
+        """Say that the weights at the start may know the test images; "" where nothing shows it.
+
+        Each run that they have been through tells the folder's name and which images it kept out.
+        """
+        run: Any = self.before
+        while isinstance(run, Mapping):
+            data, recipe = (
+                found if isinstance(found := run.get(name), Mapping) else {}
+                for name in ("data", "recipe")
+            )
+            theirs = data.get("test_digest", self.test_digest)
+            if data.get("folder") == self.folder and theirs != self.test_digest:
+                options = ", ".join(
+                    f"{option(name)} {recipe.get(name)}"
+                    for name in ("val_share", "test_share", "seed")
+                )
+                return (
+                    f"The weights to start from learned from {self.folder} with other test images, "
+                    "so they may know those of this run, whose figures would flatter: "
+                    f"their run had {options}."
+                )
+            run = run.get("before")
+        return ""
 
     def to_dict(self, position: Position, learner: Learner) -> dict[str, Any]:
         """Return the provenance of the weights at a position, for a checkpoint's header."""
         accelerator = learner.accelerator
         recipe = asdict(self.config)
-        # Where the data lay tells more about the person than about the model.
-        recipe |= {"data": Path(self.config.data).name, "weights": self.source}
+        recipe |= {"data": self.folder, "weights": self.source}
         return {
             "program": f"cxr_gradcam {cxr_gradcam.__version__}",
             "date": datetime.now(UTC).date().isoformat(),
-            "data": {"folder": recipe["data"], "images": self.images},
+            "data": {
+                "folder": self.folder,
+                "images": self.images,
+                "test_digest": self.test_digest,
+            },
             "weights": self.source,
             "recipe": recipe,
             "epochs": len(position.history),

@@ -103,8 +103,8 @@ class Run:
     @property
     def provenance(self) -> Provenance:
         """What is known before the first step."""
-        images = count_images(self.splits)
-        return Provenance(self.config, self.start.source, images, self.start.training)
+        images, digest = count_images(self.splits), self.splits.test_digest(Path(self.config.data))
+        return Provenance(self.config, self.start.source, images, digest, self.start.training)
 
 
 def choose_config(out: Path, asked: Mapping[str, Any], *, resume: bool) -> Config:
@@ -170,7 +170,10 @@ def prepare(config: Config, out: Path, *, device: str, watch: Stopwatch, display
             _begin(config, out, data, watch, display)
         accelerator.wait_for_everyone()
         data = _read_splits(config, out)
-    return Run(config, out, data, accelerator, start, watch, display)
+    run = Run(config, out, data, accelerator, start, watch, display)
+    if warning := run.provenance.warning():
+        display.say(warning)
+    return run
 
 
 def _read_splits(config: Config, out: Path) -> Splits:

@@ -5,13 +5,13 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 import train
-from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT, load_checkpoint
+from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT, load_checkpoint, save_checkpoint
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import draw_phantom
@@ -195,3 +195,24 @@ def test_bf16_on_a_cpu_that_does_not_multiply_it_is_warned_of(
     prepare(config, tmp_path / "run", device="cpu", watch=Stopwatch(), display=Display())
     warned = "bf16 is slower here than fp32" in capsys.readouterr().err
     assert warned == (not native)
+
+
+def test_weights_that_may_know_the_test_images_are_warned_of(
+    phantom_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another --seed splits the same folder otherwise."""
+    first = {"data": str(phantom_data), "test_share": 0.25, "val_share": 0.25, "phantoms": 0}
+    watch, silent = Stopwatch(), Display(silent=True)
+    once = prepare(Config(**first), tmp_path / "once", device="cpu", watch=watch, display=silent)
+    digest = once.splits.test_digest(phantom_data)
+    theirs = {"val_share": 0.25, "test_share": 0.25, "seed": 0}
+    known = {"data": {"folder": "phantoms", "test_digest": digest}, "recipe": theirs}
+    weights = tmp_path / "known.safetensors"
+    save_checkpoint(replace(load_checkpoint(), training={"before": known}), weights)
+    sentence = "may know those of this run.*--val-share 0.25, --test-share 0.25, --seed 0"
+    for seed in (0, 1):
+        config = Config(**first, weights=str(weights), seed=seed)
+        out = tmp_path / str(seed)
+        run = prepare(config, out, device="cpu", watch=watch, display=Display())
+        assert (run.splits.test_digest(phantom_data) != digest) == bool(seed)
+        assert bool(re.search(sentence, capsys.readouterr().err)) == bool(seed)

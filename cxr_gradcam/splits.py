@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,7 +76,7 @@ class Splits:
         Args:
             root: the dataset folder, which the names are relative to.
         """
-        names = sorted(Path(os.path.relpath(one.path, root)).as_posix() for one in self.test)
+        names = sorted(_below(one.path, root) for one in self.test)
         return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 

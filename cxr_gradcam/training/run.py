@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class Run:
         processes: int = self.accelerator.num_processes
         return 2 * max(1, self.config.batch_size // processes)
 
-    @property
+    @cached_property
     def provenance(self) -> Provenance:
         """What is known before the first step."""
         images, digest = count_images(self.splits), self.splits.test_digest(Path(self.config.data))

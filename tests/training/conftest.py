@@ -13,6 +13,8 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from cxr_gradcam.phantom import write_phantoms
+from cxr_gradcam.training.state import Position
+from cxr_gradcam.training.stopping import Stop
 from tests.training import children
 
 # A run of 6 steps: 24 of 32 phantoms in batches of 8, for two epochs.
@@ -96,6 +98,11 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+def go_on(position: Position, stop: Stop) -> bool:
+    """Stop after no step."""
+    return False
 
 
 def same_bits(one: Path, other: Path) -> bool:

@@ -12,7 +12,7 @@ from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import draw_phantom
 from cxr_gradcam.training.batches import Batch, made_ahead, make_batch
 from cxr_gradcam.training.config import Config
-from cxr_gradcam.training.images import Indices, Plan, draw_phantoms
+from cxr_gradcam.training.images import Images, Indices, Plan, draw_phantoms
 from cxr_gradcam.training.loop import (
     Learner,
     make_accelerator,
@@ -24,35 +24,33 @@ from cxr_gradcam.training.loop import (
 )
 from cxr_gradcam.training.network import prepare_start
 from cxr_gradcam.training.state import Position, load_state, save_state
-from cxr_gradcam.training.stopping import Stop
+from tests.training.conftest import go_on
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
 CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
-IMAGES = draw_phantoms(48, CLASSES, 64, seed=0) if torch.cuda.is_available() else None
 PLAN = Plan(48, 8, 0)
 CONFIG = Config("", input_size=64, batch_size=8, epochs=2, mixup=0.4, learning_rate=1e-3)
 
 
-def gpu_learner() -> Learner:
-    assert IMAGES is not None
+@pytest.fixture(scope="module")
+def images() -> Images:
+    return draw_phantoms(48, CLASSES, 64, seed=0)
+
+
+def gpu_learner(images: Images) -> Learner:
     accelerator = make_accelerator(CONFIG.precision, "cuda")
     assert accelerator.mixed_precision == "bf16"
-    return make_learner(accelerator, prepare_start(CONFIG, CLASSES), IMAGES.counts(4), CONFIG)
+    return make_learner(accelerator, prepare_start(CONFIG, CLASSES), images.counts(4), CONFIG)
 
 
-def go_on(position: Position, stop: Stop) -> bool:
-    return False
-
-
-def test_batches_made_ahead_are_those_made_on_demand() -> None:
-    learner = gpu_learner()
+def test_batches_made_ahead_are_those_made_on_demand(images: Images) -> None:
+    learner = gpu_learner(images)
     device = learner.accelerator.device
 
     def make(step: int, indices: Indices) -> Batch:
-        assert IMAGES is not None
         weights = learner.weights
-        return make_batch(IMAGES, indices, PLAN, (0, step), CONFIG, weights, learner.accelerator)
+        return make_batch(images, indices, PLAN, (0, step), CONFIG, weights, learner.accelerator)
 
     steps = [*PLAN.batches(0), *PLAN.batches(1)]
     ahead = list(made_ahead(make, steps, device))
@@ -71,20 +69,19 @@ def test_what_a_batch_cannot_be_made_of_is_said_where_it_is_asked_for() -> None:
         next(made_ahead(make, PLAN.batches(0), torch.device("cuda", 0)))
 
 
-def test_epochs_learn_and_a_state_goes_on(tmp_path: Path) -> None:
-    assert IMAGES is not None
-    learner = gpu_learner()
-    position = train_one_epoch(learner, IMAGES, PLAN, CONFIG, Position(), after_step=go_on)
+def test_epochs_learn_and_a_state_goes_on(images: Images, tmp_path: Path) -> None:
+    learner = gpu_learner(images)
+    position = train_one_epoch(learner, images, PLAN, CONFIG, Position(), after_step=go_on)
     assert position.step == PLAN.steps
     assert 0 < position.mean_loss < 3
     save_state(tmp_path, position, learner.network, learner.average, learner.optimizer)
-    other = gpu_learner()
+    other = gpu_learner(images)
     assert load_state(tmp_path, other.network, other.average, other.optimizer) == position
     for mine, its in zip(learner.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(mine, its)
-    measure_norms(learner, IMAGES, torch.arange(48))
-    assert validate(learner, IMAGES, 16, exact=True).shape == (48, 4)
-    assert pooled_features(learner, IMAGES).shape == (48, 1024)
+    measure_norms(learner, images, torch.arange(48))
+    assert validate(learner, images, 16, exact=True).shape == (48, 4)
+    assert pooled_features(learner, images).shape == (48, 1024)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -50,8 +50,7 @@ from cxr_gradcam.training.optimisation import (
 )
 from cxr_gradcam.training.progress import fixed_choice
 from cxr_gradcam.training.state import STATE_FILE, Position, load_state, save_state
-from cxr_gradcam.training.stopping import Stop
-from tests.training.conftest import same_bits
+from tests.training.conftest import go_on, same_bits
 
 CPU = torch.device("cpu")
 CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
@@ -431,10 +430,6 @@ def whole_batch(learner: Learner, images: Images, config: Config) -> Batch:
     plan = Plan(count, count, 0)
     start, weights = (0, 0), learner.weights
     return make_batch(images, np.arange(count), plan, start, config, weights, learner.accelerator)
-
-
-def go_on(position: Position, stop: Stop) -> bool:
-    return False
 
 
 def test_what_is_frozen_stays_and_the_rest_learns(phantom_data: Path) -> None:

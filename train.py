@@ -126,8 +126,9 @@ def _carry_out(
     out: Path, asked: Mapping[str, Any], *, resume: bool, device: str, max_minutes: float | None
 ) -> None:
     """Run, and turn what goes wrong into a sentence and an exit code."""
+    from cxr_gradcam.training.fit import train
     from cxr_gradcam.training.progress import Display
-    from cxr_gradcam.training.run import choose_config, prepare, train
+    from cxr_gradcam.training.run import choose_config, prepare
     from cxr_gradcam.training.stopping import Stopped, Stopwatch
 
     watch = Stopwatch(max_minutes)

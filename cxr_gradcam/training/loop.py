@@ -103,8 +103,8 @@ def make_accelerator(precision: str, device: str, *, compiled: bool = False) -> 
         # accelerate would warn about a number of threads that torchrun has set already.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.backends.cudnn.benchmark = True  # the shapes of a run never change
-    slow = on_cpu and not multiplies_bf16()
-    mixed = "no" if precision == "fp32" or (precision == "auto" and slow) else "bf16"
+    native = not on_cpu or multiplies_bf16()
+    mixed = "bf16" if precision == "bf16" or (precision == "auto" and native) else "no"
     # Statistics of the batch norms are averaged after the step instead, over all processes.
     parallel = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
     return Accelerator(
@@ -120,6 +120,12 @@ def multiplies_bf16() -> bool:
     known = getattr(torch.cpu, "get_capabilities", None)  # younger than PyTorch 2.11
     capabilities = known() if known else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def is_slow_bf16(accelerator: Accelerator) -> bool:
+    """Whether this device emulates the bf16 that it is to compute in."""
+    on_cpu = accelerator.device.type == "cpu"
+    return on_cpu and accelerator.mixed_precision == "bf16" and not multiplies_bf16()
 
 
 def lost_another_process(error: RuntimeError) -> bool:

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 import train
-from cxr_gradcam.training import run as training_run
+from cxr_gradcam.training.fit import training_images
 from cxr_gradcam.training.images import Plan
 from cxr_gradcam.training.loop import make_learner, train_one_epoch
 from cxr_gradcam.training.optimisation import flattened, numbers_of
 from cxr_gradcam.training.progress import Display
+from cxr_gradcam.training.run import choose_config, prepare
 from cxr_gradcam.training.state import Position
 from cxr_gradcam.training.stopping import Stop, Stopwatch
 
@@ -38,11 +39,10 @@ def steps(asked: dict[str, object], out: Path, log: Path, environment: dict[str,
     os.environ.update(environment)
     rows: list[list[float]] = []
     sums = [0.0]
-    config = training_run.choose_config(out, asked, resume=False)
-    run = training_run.prepare(
-        config, out, device="cpu", watch=Stopwatch(), display=Display(silent=True)
-    )
-    images = training_run._training_images(run)
+    config = choose_config(out, asked, resume=False)
+    display = Display(silent=True)
+    run = prepare(config, out, device="cpu", watch=Stopwatch(), display=display)
+    images = training_images(run)
     counts = images.counts(len(run.splits.class_names))
     learner = make_learner(run.accelerator, run.start, counts, config)
 

@@ -1,0 +1,124 @@
+"""What a training run does with its best weights: calibrate, learn what is familiar, evaluate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from cxr_gradcam.checkpoint import CheckpointError, load_checkpoint
+from cxr_gradcam.classifier import load_classifier
+from cxr_gradcam.familiarity import Familiarity, fit_familiarity
+from cxr_gradcam.training.config import TrainingError
+from cxr_gradcam.training.evaluation import evaluate_samples
+from cxr_gradcam.training.images import Images
+from cxr_gradcam.training.loop import Learner, measure_norms, pooled_features, validate
+from cxr_gradcam.training.optimisation import statistics_of
+from cxr_gradcam.training.record import BEST_FILE, quick_scores, save_best
+from cxr_gradcam.training.report import METRICS
+from cxr_gradcam.training.run import Run
+from cxr_gradcam.training.scores import evaluate_logits, fit_temperature
+from cxr_gradcam.training.state import Position
+
+EVALUATION = "evaluation"
+_MOST_MEASURED = 2048  # training images that the batch norms are measured on
+_MOST_FAMILIAR = 2000  # training films that show what is familiar; more change little
+
+
+def finish(
+    run: Run, learner: Learner, images: Images, val_images: Images, position: Position
+) -> None:
+    """Calibrate the best weights, learn what is familiar to them, report on the test images."""
+    try:
+        best = load_checkpoint(run.out / BEST_FILE)
+    except CheckpointError as error:
+        raise TrainingError(f"The best weights of this run are gone: {error}") from None
+    report = run.out / EVALUATION / METRICS
+    if position.is_done and report.exists() and "test" in best.metrics:
+        run.display.say("This run is finished already.")
+        return
+    run.accelerator.wait_for_everyone()  # all have read the checkpoint that the first replaces
+    learner.average.network.load_state_dict(best.build_module().state_dict())
+    val_logits = _exact_logits(run, learner, val_images)
+    if run.config.epochs and not run.config.freeze_norm:
+        val_logits = _renew_norms(run, learner, images, val_images, val_logits)
+        best = replace(best, weights=run.averaged(learner).weights)
+    test_images = run.load(run.splits.test, "Reading test images")
+    parts = {"validation": val_images, "test": test_images}
+    logits = {"validation": val_logits, "test": _exact_logits(run, learner, test_images)}
+    if not run.is_first:
+        return
+    temperature = fit_temperature(logits["validation"].numpy(), val_images.labels.numpy())
+    metrics = {
+        name: evaluate_logits(
+            logits[name].numpy(), part.labels.numpy(), best.class_names, temperature=temperature
+        )
+        for name, part in parts.items()
+    }
+    training = run.provenance.to_dict(position, learner) | {"finished": position.is_done}
+    best = replace(best, temperature=temperature, training=training, metrics=metrics)
+    save_best(replace(best, familiarity=_familiarity(run, learner, images, val_images)), run.out)
+    classifier = load_classifier(run.out / BEST_FILE, device=run.accelerator.device.type)
+    with run.display.bar("Evaluating on the test images", len(test_images)) as bar:
+        scores = evaluate_samples(
+            classifier,
+            [(sample.path, sample.label) for sample in run.splits.test],
+            run.out / EVALUATION,
+            groups=[sample.group for sample in run.splits.test],
+            progress=lambda share: bar.move_to(round(share * len(test_images))),
+        )
+    run.display.say(
+        f"On {len(test_images)} test images: accuracy {scores['accuracy']['value']:.3f}, "
+        f"temperature {temperature:.2f}; the report is in {report.parent}."
+    )
+
+
+def _exact_logits(run: Run, learner: Learner, images: Images) -> torch.Tensor:
+    """Return what the averaged weights say of a split, in fp32."""
+    return validate(learner, images, run.validated_at_once, exact=True, check=run.watch.check)
+
+
+def _renew_norms(
+    run: Run, learner: Learner, images: Images, val_images: Images, val_logits: torch.Tensor
+) -> torch.Tensor:
+    """Measure the batch norms anew, keep that if the validation loss falls; return the logits."""
+    network = learner.average.network
+    trained = {name: value.clone() for name, value in network.state_dict().items()}
+    chosen = _some(run, images, _MOST_MEASURED)
+    measure_norms(learner, images, chosen, check=run.watch.check)
+    for one in statistics_of(network):  # as the checkpoint stores them, whose figures these are
+        one.copy_(one.half())
+    renewed = _exact_logits(run, learner, val_images)
+    before, after = (
+        quick_scores(logits, val_images.labels)["calibrated_loss"]
+        for logits in (val_logits, renewed)
+    )
+    kept = after < before
+    if not kept:
+        network.load_state_dict(trained)
+    run.display.say(
+        f"Batch norms measured anew on {len(chosen)} images: validation loss {before:.3f} before, "
+        f"{after:.3f} after, {'kept' if kept else 'not kept'}."
+    )
+    return renewed if kept else val_logits
+
+
+def _some(run: Run, images: Images, most: int) -> torch.Tensor:
+    """Return the numbers of at most so many images, the same ones each time."""
+    return torch.from_numpy(np.random.default_rng(run.config.seed).permutation(len(images))[:most])
+
+
+def _familiarity(
+    run: Run, learner: Learner, images: Images, val_images: Images
+) -> Familiarity | None:
+    """Learn what films look like to the averaged weights; None where there are too few to tell."""
+    chosen = _some(run, images, _MOST_FAMILIAR)
+    try:
+        return fit_familiarity(
+            pooled_features(learner, images, chosen, check=run.watch.check),
+            pooled_features(learner, val_images, check=run.watch.check),
+        )
+    except ValueError as error:
+        run.display.say(f"The checkpoint will not tell strange pictures: {error}")
+        return None

@@ -52,18 +52,22 @@ class Pass:
     Attributes:
         wanted: names of the layers asked for.
         way_back: whether the way back is recorded, from the first of them on.
+        beside: name of one more layer, "" for none, to which the way back need not reach.
         logits: (N, classes), the scores y before softmax.
         last_activation: (N, C, h, w), relu(norm5(x)), the tensor that is pooled.
         activations: layer name -> (N, C, h, w) for every layer asked for.
+        activation_beside: that of `beside`.
         recording: whether that first layer has been met.
         trail: one pullback per step since then.
     """
 
     wanted: frozenset[str]
     way_back: bool = False
+    beside: str = ""
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
     last_activation: Tensor = field(default_factory=lambda: torch.empty(0))
     activations: dict[str, Tensor] = field(default_factory=dict)
+    activation_beside: Tensor = field(default_factory=lambda: torch.empty(0))
     recording: bool = False
     trail: list[_Pullback] = field(default_factory=list)
 
@@ -74,9 +78,12 @@ class Pass:
 
     def keep(self, layer: str, activation: Tensor) -> None:
         """Remember an activation if it was asked for; the way back ends at the first of them."""
+        # Copies, as the next step may work in place.
+        if layer == self.beside:
+            self.activation_beside = activation.clone()
         if layer not in self.wanted:
             return
-        self.activations[layer] = activation.clone()  # the next step may work in place
+        self.activations[layer] = activation.clone()
         if not self.way_back:
             return
         self.recording = True
@@ -288,7 +295,12 @@ class DenseNet:
         )
 
     def forward(
-        self, model_input: Tensor, layers: Iterable[str] = (), *, way_back: bool = False
+        self,
+        model_input: Tensor,
+        layers: Iterable[str] = (),
+        *,
+        way_back: bool = False,
+        beside: str = "",
     ) -> Pass:
         """Run the network once and keep the activations of `layers`.
 
@@ -296,11 +308,12 @@ class DenseNet:
             model_input: (N, 3, S, S), S a multiple of 32.
             layers: names from `self.layers`.
             way_back: record what `gradients` needs at layers before the last, which takes memory.
+            beside: one more layer, whose activation is kept and nothing else.
 
         Returns:
             The pass, with logits and activations; `gradients` goes back from it.
         """
-        run = Pass(wanted=frozenset(layers), way_back=way_back)
+        run = Pass(wanted=frozenset(layers), way_back=way_back, beside=beside)
         with torch.inference_mode():
             x = model_input.to(self.weight).contiguous(memory_format=torch.channels_last)
             x = self._stem.forward(x, run)
@@ -310,6 +323,8 @@ class DenseNet:
             run.logits = F.linear(run.features, self.weight, self.bias)
         if LAST_LAYER in run.wanted:
             run.activations[LAST_LAYER] = run.last_activation
+        if beside == LAST_LAYER:
+            run.activation_beside = run.last_activation
         return run
 
     def gradients(self, run: Pass, cotangents: Tensor) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from cxr_gradcam.cam import METHODS, scorecam
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS, Pass
+from cxr_gradcam.familiarity import pooled
 from cxr_gradcam.preprocess import Letterbox, to_model_input
 from cxr_gradcam.radiograph import Radiograph
 
@@ -286,7 +287,10 @@ class Explainer:
     ) -> list[list[Explanation]]:
         """Answer all requests about all radiographs by one forward pass."""
         inputs = torch.cat([self.model_input(radiograph) for radiograph in radiographs])
-        run = self.classifier.network.forward(inputs, layers, way_back=way_back)
+        known = self.classifier.familiarity
+        run = self.classifier.network.forward(
+            inputs, layers, way_back=way_back, beside=known.layer if known else ""
+        )
         maps = self._maps(run, inputs, layers, tuple(dict.fromkeys(requests)), progress)
         return [
             [
@@ -315,11 +319,11 @@ class Explainer:
             logits = run.logits.cpu()
             probabilities = self.classifier.probabilities(logits)
             evidence = network.evidence(run).cpu().numpy()
-            features = run.features.float().cpu().numpy()
+            looks = self._look_familiar(run)
         biases = dict(zip(names, network.bias.tolist(), strict=True))
         for i, radiograph in enumerate(radiographs):
             by_class = dict(zip(names, probabilities[i].tolist(), strict=True))
-            familiarity, familiar = self._look_familiar(features[i])
+            familiarity, familiar = looks[i]
             yield partial(
                 Explanation,
                 logits=dict(zip(names, logits[i].tolist(), strict=True)),
@@ -332,13 +336,14 @@ class Explainer:
                 _evidence={name: _read_only(evidence[i, k]) for k, name in enumerate(names)},
             )
 
-    def _look_familiar(self, features: np.ndarray) -> tuple[float, bool] | tuple[None, None]:
-        """Tell how much a picture looks like the training films, and whether that is enough."""
+    def _look_familiar(self, run: Pass) -> list[tuple[float, bool]] | list[tuple[None, None]]:
+        """Tell how much each picture looks like the training films, and whether that is enough."""
         known = self.classifier.familiarity
         if known is None:
-            return None, None
-        share = known.score(features)
-        return share, share >= known.threshold
+            return [(None, None)] * len(run.logits)
+        features = pooled(run.activation_beside, known.bands).float().cpu().numpy()
+        shares = [known.score(one) for one in features]
+        return [(share, share >= known.threshold) for share in shares]
 
     def _maps(
         self,

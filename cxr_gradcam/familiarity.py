@@ -1,11 +1,13 @@
 """Does this picture look like the films the classifier was trained on?
 
-A classifier answers with one of its classes whatever it is shown. The pooled features of its last
-layer tell more: strangers leave the region where those of training films lie. How far, measured
-in the films' own spread, is the Mahalanobis distance (Lee 2018, arXiv 1807.03888, there per class;
-one mean for all told strangers apart as well). The covariance is shrunk (Ledoit 2004), as many of
-its directions are seen with few films, and kept as its strongest directions plus one variance for
-all others (Tipping 1999), which is a sixth of the size and loses nothing.
+A classifier answers with one of its classes whatever it is shown. What its inner layers give tells
+more: strangers leave the region where training films lie. The last layer is trained to overlook
+all that no class depends on, so one before it is looked at, the upper half of the picture apart
+from the lower: there a negative differs, too, and a film upside down. How far off a picture is,
+measured in the films' own spread, is the Mahalanobis distance (Lee 2018, arXiv 1807.03888, there
+per class; one mean for all told strangers apart as well). The covariance is shrunk (Ledoit 2004),
+as many of its directions are seen with few films, and kept as its strongest directions plus one
+variance for all others (Tipping 1999), which is a sixth of the size and loses nothing.
 
 A distance means nothing to a reader, so what is reported is a share: of validation films, how many
 look as strange or stranger (the p-value of conformal prediction; Vovk 2005). A film like those of
@@ -21,7 +23,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch.nn.functional as F
+from torch import Tensor
 
+from cxr_gradcam.densenet import LAST_LAYER
+
+LAYER = "features.transition3"
+BANDS = 2
 RANK = 128
 THRESHOLD = 0.01  # 99% of validation films pass
 _LEVELS = 201  # of the table of distances; the threshold is one of them
@@ -42,6 +50,8 @@ class Familiarity:
             levels evenly spaced from 0 to 1.
         least: familiarity of the farthest of them, 1 / (M + 1) of M validation films.
         threshold: the smallest familiarity that counts as familiar.
+        layer: whose activation the features are pooled from.
+        bands: into how many, from the top of the picture to its bottom, each channel is pooled.
     """
 
     mean: Floats
@@ -51,6 +61,8 @@ class Familiarity:
     distances: Floats
     least: float
     threshold: float = THRESHOLD
+    layer: str = LAYER
+    bands: int = BANDS
 
     def distance(self, features: npt.ArrayLike) -> Floats:
         """Return squared Mahalanobis distances, (N,) from pooled features (N, C)."""
@@ -65,7 +77,7 @@ class Familiarity:
         """Return the familiarity of one picture.
 
         Args:
-            features: (C,), pooled activation of the last layer.
+            features: (C,), its activation at `layer`, pooled by `pooled` into `bands`.
 
         Returns:
             In [0, 1]: the share of validation films that were as far off or farther, the picture
@@ -84,6 +96,8 @@ class Familiarity:
         """Return all of it as JSON values, for a checkpoint's header; about 360 kB."""
         return {
             "threshold": self.threshold,
+            "layer": self.layer,
+            "bands": self.bands,
             "rest": self.rest,
             "least": self.least,
             "mean": _pack(self.mean, "<f4"),
@@ -108,6 +122,9 @@ class Familiarity:
                 distances=_unpack(values["distances"]),
                 least=float(values["least"]),
                 threshold=float(values["threshold"]),
+                # The first checkpoints looked at the last layer, and do not say so.
+                layer=values.get("layer", LAST_LAYER),
+                bands=values.get("bands", 1),
             )
             own._check()
         except (LookupError, TypeError, AttributeError, ValueError):
@@ -131,6 +148,9 @@ class Familiarity:
             and (np.diff(self.distances) >= 0).all()
             and 0 <= self.least <= 1
             and 0 <= self.threshold <= 1
+            and isinstance(self.layer, str)
+            and isinstance(self.bands, int)
+            and self.bands >= 1
         )
         if not sound:
             raise ValueError
@@ -142,7 +162,7 @@ def fit_familiarity(
     """Learn what films look like to a network.
 
     Args:
-        features: (N, C), pooled activations of the last layer for training films, N > 1.
+        features: (N, C), of training films: activations at `LAYER`, pooled into `BANDS`. N > 1.
         validation_features: (M, C), of films that the network was not trained on, which looks at
             those of the training as at old acquaintances. For the threshold of 1% to be sharp, M
             is in the hundreds; with fewer than 99 only what lies well beyond them all is strange.
@@ -173,6 +193,11 @@ def fit_familiarity(
     )
     distances = np.quantile(fitted.distance(held_out), np.linspace(0, 1, _LEVELS))
     return replace(fitted, distances=distances.astype(np.float32))
+
+
+def pooled(activation: Tensor, bands: int) -> Tensor:
+    """Return what (N, C, h, w) has in each channel on the mean, band by band: (N, C * bands)."""
+    return F.adaptive_avg_pool2d(activation, (bands, 1)).flatten(1)
 
 
 def _checked(

@@ -13,7 +13,7 @@ from cxr_gradcam.checkpoint import load_checkpoint
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
 from cxr_gradcam.explainer import Explainer, Question
-from cxr_gradcam.familiarity import fit_familiarity
+from cxr_gradcam.familiarity import BANDS, LAYER, fit_familiarity
 from cxr_gradcam.radiograph import Radiograph
 from tests import oracle
 from tests.oracle import every_number
@@ -347,30 +347,40 @@ def test_another_dtype_runs_through(phantoms: list[Radiograph], classifier: Clas
 # ------------------------------------------------------------------------------------- familiarity
 
 
-def pooled(explainer: Explainer, radiograph: Radiograph) -> np.ndarray:
-    """The features (1024,) that familiarity is read from."""
-    return (
-        explainer.classifier.network.forward(explainer.model_input(radiograph)).features[0].numpy()
-    )
+def halves(explainer: Explainer, radiograph: Radiograph, layer: str, bands: int) -> np.ndarray:
+    """The features (1024,) that familiarity is read from, by torchvision's network and a hook."""
+    found: list[torch.Tensor] = []
+    module = load_checkpoint().build_module().float().eval()
+    module.get_submodule(layer).register_forward_hook(lambda *given: found.append(given[2]))
+    with torch.inference_mode():
+        module(explainer.model_input(radiograph))
+    activation = found[0][0].relu() if layer == LAST_LAYER else found[0][0]
+    rows = activation.shape[1]
+    share = -(-rows // bands)
+    parts = (activation[:, :share], activation[:, rows - share :])[:bands]
+    return torch.stack([part.mean((1, 2)) for part in parts], dim=1).flatten().numpy()
 
 
-def test_familiarity_is_that_of_the_pooled_last_layer(
-    explainer: Explainer, phantoms: list[Radiograph]
+@pytest.mark.parametrize(("layer", "bands"), [(LAYER, BANDS), (LAST_LAYER, 1)])
+def test_familiarity_is_read_from_its_layer(
+    layer: str, bands: int, explainer: Explainer, phantoms: list[Radiograph]
 ) -> None:
-    films = np.stack([pooled(explainer, radiograph) for radiograph in phantoms])
+    films = np.stack([halves(explainer, radiograph, layer, bands) for radiograph in phantoms])
     drawn = np.random.default_rng(0).normal(films.mean(axis=0), films.std(axis=0), (300, 1024))
-    learned = fit_familiarity(drawn[::2], drawn[1::2])
+    learned = replace(fit_familiarity(drawn[::2], drawn[1::2]), layer=layer, bands=bands)
     own = Explainer(Classifier(replace(load_checkpoint(), familiarity=learned)))
     noise = Radiograph.from_array(np.random.default_rng(0).random((90, 120)), name="noise")
     for radiograph in (*phantoms[:3], noise):
         explanation = own.explain(radiograph)
-        assert explanation.familiarity == learned.score(pooled(own, radiograph))
+        expected = learned.score(halves(own, radiograph, layer, bands))
+        assert explanation.familiarity == pytest.approx(expected, rel=1e-3)
         assert explanation.familiar is (explanation.familiarity >= learned.threshold)
     assert own.explain(noise).familiar is False
     assert own.explain(noise).cam("COVID").max() >= 0  # and still explained
     # Whatever was asked for, the answer is the same.
-    early = own.explain(phantoms[0], ["features.denseblock3"], ["COVID"], "layercam")
-    assert early.familiarity == own.explain(phantoms[0]).familiarity
+    for asked in ("features.denseblock3", "features.denseblock4", layer):
+        other = own.explain(phantoms[0], [asked], ["COVID"], "layercam")
+        assert other.familiarity == own.explain(phantoms[0]).familiarity
 
 
 def test_a_checkpoint_that_learned_no_familiarity_claims_none(phantoms: list[Radiograph]) -> None:
@@ -389,3 +399,15 @@ def test_the_bundled_model_knows_phantoms_and_no_noise(
     known = [one.familiar for one in explainer.explain_batch(phantoms)]
     assert sum(bool(one) for one in known) >= len(phantoms) - 1
     assert not any(one.familiar for one in explainer.explain_batch(noise))
+
+
+def test_the_bundled_model_knows_no_negative_and_no_film_upside_down(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    changed = [
+        Radiograph.from_array(pixels, name="turned")
+        for film in phantoms
+        for pixels in (1 - film.pixels, film.pixels[::-1], np.rot90(film.pixels))
+    ]
+    strange = [not one.familiar for one in explainer.explain_batch(changed)]
+    assert sum(strange) >= 0.9 * len(strange)

@@ -13,7 +13,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
 from cxr_gradcam.explainer import Explainer
-from cxr_gradcam.familiarity import THRESHOLD, Familiarity, fit_familiarity
+from cxr_gradcam.familiarity import BANDS, LAYER, THRESHOLD, Familiarity, fit_familiarity, pooled
 from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom
 from cxr_gradcam.radiograph import Radiograph
 
@@ -107,8 +107,16 @@ def test_it_comes_back_bit_for_bit(fitted: Familiarity) -> None:
         assert after.dtype == before.dtype == np.float32
         np.testing.assert_array_equal(after, before)
     assert (again.rest, again.least, again.threshold) == (fitted.rest, 1 / 1001, THRESHOLD)
+    assert (again.layer, again.bands) == ("features.transition3", 2)
     for film in films(20, 8):
         assert again.score(film) == fitted.score(film)
+
+
+def test_the_first_checkpoints_looked_at_the_last_layer(fitted: Familiarity) -> None:
+    values = fitted.to_metadata()
+    del values["layer"], values["bands"]
+    first = Familiarity.from_metadata(values)
+    assert (first.layer, first.bands) == ("features.norm5", 1)
 
 
 def test_it_is_small() -> None:
@@ -131,6 +139,9 @@ def test_it_is_small() -> None:
         {"least": -1},
         {"threshold": 2},
         {"threshold": None},
+        {"layer": 3},
+        {"bands": 0},
+        {"bands": "two"},
     ],
 )
 def test_damaged_values_are_told(fitted: Familiarity, changes: dict[str, Any]) -> None:
@@ -215,10 +226,19 @@ def strangers() -> dict[str, list[Radiograph]]:
 
 
 def features(explainer: Explainer, pictures: list[Radiograph]) -> np.ndarray:
-    """Pooled features of the last layer, (N, 1024)."""
+    """What familiarity is read from, (N, 1024)."""
     inputs = torch.cat([explainer.model_input(picture) for picture in pictures])
-    run = explainer.classifier.network.forward(inputs)
-    return run.last_activation.mean((2, 3)).numpy()
+    run = explainer.classifier.network.forward(inputs, beside=LAYER)
+    return pooled(run.activation_beside, BANDS).numpy()
+
+
+def test_bands_are_means_from_top_to_bottom() -> None:
+    """Of an odd number of rows the middle one lies in both halves."""
+    activation = torch.arange(5.0).view(1, 1, 5, 1).repeat(2, 3, 1, 4)
+    activation[:, 1] *= 10
+    expected = torch.tensor([1.0, 3.0, 10.0, 30.0, 1.0, 3.0])
+    assert torch.equal(pooled(activation, 2), expected.repeat(2, 1))
+    assert torch.equal(pooled(activation, 1), torch.tensor([2.0, 20.0, 2.0]).repeat(2, 1))
 
 
 def test_strangers_are_told_from_phantoms(small_explainer: Explainer) -> None:

@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
+from cxr_gradcam.familiarity import BANDS, LAYER, pooled
 from cxr_gradcam.training.augmentation import to_unit
 from cxr_gradcam.training.batches import Batch, made_ahead, make_batch
 from cxr_gradcam.training.config import Config, ConfigError, TrainingError
@@ -379,7 +381,7 @@ def pooled_features(
     batch_size: int = 64,
     check: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Return what the averaged weights' last layer gives, pooled: float32 (N, C), on the CPU.
+    """Return what familiarity is read from in the averaged weights: float32 (N, C), on the CPU.
 
     Args:
         learner: not changed.
@@ -388,12 +390,14 @@ def pooled_features(
         batch_size: images at once.
         check: called before every batch. May raise, to end the run there.
     """
-    features = learner.average.network.get_submodule("features")
+    features = cast("nn.Sequential", learner.average.network.get_submodule("features"))
+    names = [f"features.{name}" for name, _ in features.named_children()]
+    looked_at = features[: names.index(LAYER) + 1]
     rows = torch.arange(len(images)) if chosen is None else chosen
     parts = []
     with torch.inference_mode():
         for batch in torch.split(rows, batch_size):
             check()
             films = to_unit(images.pixels[batch], learner.accelerator.device)
-            parts.append(features(learner.model_input(films)).float().relu().mean((2, 3)).cpu())
+            parts.append(pooled(looked_at(learner.model_input(films)), BANDS).float().cpu())
     return torch.cat(parts)

@@ -17,14 +17,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.models import densenet121
 
-from cxr_gradcam.densenet import LAST_LAYER
-from cxr_gradcam.familiarity import Familiarity
+from cxr_gradcam.familiarity import CHANNELS, Familiarity
 from cxr_gradcam.files import write_whole
 
 FORMAT_VERSION = 1
 ARCHITECTURE = "densenet121"
-# Channels of the layers that familiarity may be read from.
-_CHANNELS = {LAST_LAYER: 1024, "features.transition3": 512}
 BUNDLED_CHECKPOINT = Path(__file__).parent / "assets" / "densenet121.safetensors"
 
 
@@ -187,7 +184,7 @@ def _parse_familiarity(value: Any) -> Familiarity | None:
     if value is None:
         return None
     familiarity = Familiarity.from_metadata(value)
-    channels = _CHANNELS.get(familiarity.layer, 0)
+    channels = CHANNELS.get(familiarity.layer, 0)
     if familiarity.mean.shape != (channels * familiarity.bands,):
         raise ValueError
     return familiarity

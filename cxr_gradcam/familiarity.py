@@ -30,6 +30,7 @@ from cxr_gradcam.densenet import LAST_LAYER
 
 LAYER = "features.transition3"
 BANDS = 2
+CHANNELS = {LAYER: 512, LAST_LAYER: 1024}  # of a DenseNet-121
 RANK = 128
 THRESHOLD = 0.01  # 99% of validation films pass
 _LEVELS = 201  # of the table of distances; the threshold is one of them

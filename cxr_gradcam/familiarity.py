@@ -28,8 +28,7 @@ from torch import Tensor
 
 from cxr_gradcam.densenet import LAST_LAYER
 
-LAYER = "features.transition3"
-BANDS = 2
+LAYER, BANDS = "features.transition3", 2  # what a fit reads
 CHANNELS = {LAYER: 512, LAST_LAYER: 1024}  # of a DenseNet-121
 RANK = 128
 THRESHOLD = 0.01  # 99% of validation films pass

@@ -55,8 +55,7 @@ class Pass:
         beside: name of one more layer, "" for none, to which the way back need not reach.
         logits: (N, classes), the scores y before softmax.
         last_activation: (N, C, h, w), relu(norm5(x)), the tensor that is pooled.
-        activations: layer name -> (N, C, h, w) for every layer asked for.
-        activation_beside: that of `beside`.
+        activations: layer name -> (N, C, h, w) for every layer asked for and the one beside.
         recording: whether that first layer has been met.
         trail: one pullback per step since then.
     """
@@ -67,7 +66,6 @@ class Pass:
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
     last_activation: Tensor = field(default_factory=lambda: torch.empty(0))
     activations: dict[str, Tensor] = field(default_factory=dict)
-    activation_beside: Tensor = field(default_factory=lambda: torch.empty(0))
     recording: bool = False
     trail: list[_Pullback] = field(default_factory=list)
 
@@ -78,13 +76,10 @@ class Pass:
 
     def keep(self, layer: str, activation: Tensor) -> None:
         """Remember an activation if it was asked for; the way back ends at the first of them."""
-        # Copies, as the next step may work in place.
-        if layer == self.beside:
-            self.activation_beside = activation.clone()
-        if layer not in self.wanted:
+        if layer not in self.wanted and layer != self.beside:
             return
-        self.activations[layer] = activation.clone()
-        if not self.way_back:
+        self.activations[layer] = activation.clone()  # the next step may work in place
+        if layer not in self.wanted or not self.way_back:
             return
         self.recording = True
 
@@ -321,10 +316,8 @@ class DenseNet:
                 x = stage.forward(x, run)
             run.last_activation = self._norm5.forward(x, run)
             run.logits = F.linear(run.features, self.weight, self.bias)
-        if LAST_LAYER in run.wanted:
+        if LAST_LAYER in (*run.wanted, beside):
             run.activations[LAST_LAYER] = run.last_activation
-        if beside == LAST_LAYER:
-            run.activation_beside = run.last_activation
         return run
 
     def gradients(self, run: Pass, cotangents: Tensor) -> dict[str, Tensor]:

@@ -341,7 +341,7 @@ class Explainer:
         known = self.classifier.familiarity
         if known is None:
             return [(None, None)] * len(run.logits)
-        features = pooled(run.activation_beside, known.bands).float().cpu().numpy()
+        features = pooled(run.activations[known.layer], known.bands).float().cpu().numpy()
         shares = [known.score(one) for one in features]
         return [(share, share >= known.threshold) for share in shares]
 

@@ -229,7 +229,7 @@ def features(explainer: Explainer, pictures: list[Radiograph]) -> np.ndarray:
     """What familiarity is read from, (N, 1024)."""
     inputs = torch.cat([explainer.model_input(picture) for picture in pictures])
     run = explainer.classifier.network.forward(inputs, beside=LAYER)
-    return pooled(run.activation_beside, BANDS).numpy()
+    return pooled(run.activations[LAYER], BANDS).numpy()
 
 
 def test_bands_are_means_from_top_to_bottom() -> None:

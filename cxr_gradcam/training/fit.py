@@ -70,12 +70,7 @@ def training_images(run: Run) -> Images:
     films, config = run.load(run.splits.train, "Reading training images"), run.config
     if not config.phantoms:
         return films
-    with run.display.bar("Drawing phantoms", config.phantoms) as bar:
-
-        def on_image() -> None:
-            run.watch.check()
-            bar.advance()
-
+    with run.counting("Drawing phantoms", config.phantoms) as on_image:
         names, size = run.splits.class_names, config.input_size
         seed = config.seed
         return films.joined(draw_phantoms(config.phantoms, names, size, seed, on_image=on_image))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,14 +76,20 @@ class Run:
         images, digest = count_images(self.splits), self.splits.test_digest(Path(self.config.data))
         return Provenance(self.config, self.start.source, images, digest, self.start.training)
 
-    def load(self, samples: Sequence[Sample], what: str) -> Images:
-        """Read the images of a split, with a progress bar of that name."""
-        with self.display.bar(what, len(samples)) as bar:
+    @contextmanager
+    def counting(self, what: str, count: int) -> Iterator[Callable[[], None]]:
+        """Show a progress bar; give what to call after each image, which may end the run there."""
+        with self.display.bar(what, count) as bar:
 
             def on_image() -> None:
                 self.watch.check()
                 bar.advance()
 
+            yield on_image
+
+    def load(self, samples: Sequence[Sample], what: str) -> Images:
+        """Read the images of a split, with a progress bar of that name."""
+        with self.counting(what, len(samples)) as on_image:
             return load_images(
                 samples,
                 self.splits.class_names,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cxr_gradcam.checkpoint import CheckpointError
     from cxr_gradcam.classifier import Classifier, load_classifier
-    from cxr_gradcam.explainer import Explainer, Explanation, Question
+    from cxr_gradcam.explainer import Explainer, Question
+    from cxr_gradcam.explanation import Explanation
     from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
     from cxr_gradcam.render import comparison_figure, overlay
 
@@ -33,7 +34,7 @@ _HOMES = {
     "Classifier": "classifier",
     "load_classifier": "classifier",
     "Explainer": "explainer",
-    "Explanation": "explainer",
+    "Explanation": "explanation",
     "Question": "explainer",
     "Radiograph": "radiograph",
     "RadiographError": "radiograph",

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from cxr_gradcam.classifier import Classifier
-from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.render import DISCLAIMER, overlay
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from cxr_gradcam.cam import METHODS
-from cxr_gradcam.explainer import Explanation, Scale
+from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.radiograph import Radiograph
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from datetime import datetime
 from html import escape
 
 from cxr_gradcam.cam import METHODS
-from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.export import Export, evidence_sums
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.render import NO_EVIDENCE

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.export import Settings
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.render import colormap_table, overlay, to_grey

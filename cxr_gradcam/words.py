@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cxr_gradcam.cam import METHODS
-from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.explanation import Explanation
 
 
 def class_label(name: str) -> str:

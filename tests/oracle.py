@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import DenseNet
 
-from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.explanation import Explanation
 
 LAST_LAYER = "features.norm5"
 

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.export import RECORD, Export, record, to_json, write_maps
 from cxr_gradcam.radiograph import Radiograph
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
@@ -45,53 +45,90 @@ class Batch:
     all_lesions: int
 
 
-def make_batch(
-    images: Images,
-    indices: Indices,
-    plan: Plan,
-    place: tuple[int, int],
-    config: Config,
-    class_weights: Tensor,
-    accelerator: Accelerator,
-) -> Batch:
-    """Make this process's part of a step.
+@dataclass(frozen=True, eq=False)
+class BatchMaker:
+    """Makes this process's part of every step of a run.
 
     Every process draws for the whole step and takes its rows, so that the number of processes
     changes nothing.
 
-    Args:
+    Attributes:
         images: the training split.
-        indices: which of them make the step.
-        plan: where the random numbers come from.
-        place: the epoch, and the step in it.
+        plan: which images make which step, and where the random numbers come from.
         config: the recipe.
         class_weights: float32 (K,), what a film of each class weighs, on the device.
         accelerator: the device, and which of the processes this is.
     """
-    device, count = accelerator.device, len(indices)
-    mine = np.arange(count)[share_of(count, accelerator.process_index, accelerator.num_processes)]
-    strength = config.augmentation
-    draws = draw(plan.rng(*place), count, strength) if strength else None
-    lesion_rows = images.lesion_rows[indices]
-    # A planted lesion stays as it is: faint in a blend, it could not be asked for.
-    blend = draw_blend(plan.rng(*place, 1), lesion_rows.numpy() >= 0, config.mixup)
-    lesion_films = torch.nonzero(lesion_rows[mine] >= 0).flatten()
-    lesions = to_unit(images.lesions[lesion_rows[mine][lesion_films]], device)
-    if draws:
-        lesions = warp(lesions, draws.share(mine[lesion_films.numpy()]))
-    labels = images.labels[indices].to(device, non_blocking=True)
-    asked = F.one_hot(labels, len(class_weights)) * class_weights
-    shares = torch.from_numpy(blend.shares).to(device)[:, None]
-    targets = asked * shares + asked[blend.partners] * (1 - shares)
-    return Batch(
-        _blended(images.pixels, indices, mine, draws, blend, device),
-        targets[mine],
-        targets.sum(),
-        lesions[:, 0],
-        lesion_films.to(device),
-        labels[mine][lesion_films],
-        int((lesion_rows >= 0).sum()),
-    )
+
+    images: Images
+    plan: Plan
+    config: Config
+    class_weights: Tensor
+    accelerator: Accelerator
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[int, Batch]]:
+        """Give each step of an epoch with its batch.
+
+        While a GPU works on one, threads make those that follow.
+        """
+        steps = self.plan.batches(epoch, first_step)
+        if self.accelerator.device.type == "cuda":
+            yield from self._ahead(epoch, steps)
+            return
+        for step, indices in steps:
+            yield step, self.make(epoch, step, indices)
+
+    def make(self, epoch: int, step: int, indices: Indices) -> Batch:
+        """Make the batch of these images, as they look in this step of this epoch."""
+        images, device, count = self.images, self.accelerator.device, len(indices)
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        mine = np.arange(count)[share_of(count, process, processes)]
+        strength = self.config.augmentation
+        draws = draw(self.plan.rng(epoch, step), count, strength) if strength else None
+        lesion_rows = images.lesion_rows[indices]
+        # A planted lesion stays as it is: faint in a blend, it could not be asked for.
+        planted = lesion_rows.numpy() >= 0
+        blend = draw_blend(self.plan.rng(epoch, step, 1), planted, self.config.mixup)
+        lesion_films = torch.nonzero(lesion_rows[mine] >= 0).flatten()
+        lesions = to_unit(images.lesions[lesion_rows[mine][lesion_films]], device)
+        if draws:
+            lesions = warp(lesions, draws.share(mine[lesion_films.numpy()]))
+        labels = images.labels[indices].to(device, non_blocking=True)
+        asked = F.one_hot(labels, len(self.class_weights)) * self.class_weights
+        shares = torch.from_numpy(blend.shares).to(device)[:, None]
+        targets = asked * shares + asked[blend.partners] * (1 - shares)
+        return Batch(
+            _blended(images.pixels, indices, mine, draws, blend, device),
+            targets[mine],
+            targets.sum(),
+            lesions[:, 0],
+            lesion_films.to(device),
+            labels[mine][lesion_films],
+            int((lesion_rows >= 0).sum()),
+        )
+
+    def _ahead(
+        self, epoch: int, steps: Iterable[tuple[int, Indices]]
+    ) -> Iterator[tuple[int, Batch]]:
+        # On a stream of its own, or each copy to the GPU would wait for the steps before it.
+        stream = torch.cuda.Stream(self.accelerator.device)  # type: ignore[no-untyped-call]
+
+        def make_aside(step: int, indices: Indices) -> tuple[int, Batch, torch.cuda.Event]:
+            with torch.cuda.stream(stream):
+                batch = self.make(epoch, step, indices)
+            return step, batch, stream.record_event()
+
+        waiting: deque[Future[tuple[int, Batch, torch.cuda.Event]]] = deque()
+        pool = ThreadPoolExecutor(_MAKERS)
+        try:
+            for step, indices in steps:
+                waiting.append(pool.submit(make_aside, step, indices))
+                if len(waiting) > _MADE_AHEAD:
+                    yield _taken_over(*waiting.popleft().result())
+            while waiting:
+                yield _taken_over(*waiting.popleft().result())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _blended(
@@ -117,43 +154,6 @@ def _blended(
         return films
     shares = torch.from_numpy(blend.shares[mine]).to(device).view(-1, 1, 1, 1)
     return films[partner].lerp_(films[own], shares)
-
-
-def made_ahead(
-    make: Callable[[int, Indices], Batch],
-    steps: Iterable[tuple[int, Indices]],
-    device: torch.device,
-) -> Iterator[tuple[int, Batch]]:
-    """Give each step with its batch; while a GPU works on one, threads make those that follow.
-
-    Args:
-        make: makes the batch of a step from its number and its images, in any order.
-        steps: the steps to take.
-        device: where the batches lie.
-    """
-    if device.type != "cuda":
-        for step, indices in steps:
-            yield step, make(step, indices)
-        return
-    # On a stream of its own, or each copy to the GPU would wait for the steps before it.
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-    def make_aside(step: int, indices: Indices) -> tuple[int, Batch, torch.cuda.Event]:
-        with torch.cuda.stream(stream):
-            batch = make(step, indices)
-        return step, batch, stream.record_event()
-
-    waiting: deque[Future[tuple[int, Batch, torch.cuda.Event]]] = deque()
-    pool = ThreadPoolExecutor(_MAKERS)
-    try:
-        for step, indices in steps:
-            waiting.append(pool.submit(make_aside, step, indices))
-            if len(waiting) > _MADE_AHEAD:
-                yield _taken_over(*waiting.popleft().result())
-        while waiting:
-            yield _taken_over(*waiting.popleft().result())
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _taken_over(step: int, batch: Batch, made: torch.cuda.Event) -> tuple[int, Batch]:

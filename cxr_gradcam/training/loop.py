@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cxr_gradcam.familiarity import BANDS, LAYER, pooled
 from cxr_gradcam.training.augmentation import to_unit
-from cxr_gradcam.training.batches import Batch, made_ahead, make_batch
+from cxr_gradcam.training.batches import Batch, BatchMaker
 from cxr_gradcam.training.config import Config, ConfigError, TrainingError
 from cxr_gradcam.training.images import Images, Indices, Plan
 from cxr_gradcam.training.memory import keep_freed_memory
@@ -196,12 +196,8 @@ def train_one_epoch(
     stride = STEPS_UNSEEN_ON_GPU if accelerator.device.type == "cuda" else 1
     unseen: list[Tensor] = []
     epoch = position.epoch
-
-    def make(step: int, indices: Indices) -> Batch:
-        place = (epoch, step)
-        return make_batch(images, indices, plan, place, config, learner.weights, accelerator)
-
-    for step, batch in made_ahead(make, plan.batches(epoch, position.step), accelerator.device):
+    maker = BatchMaker(images, plan, config, learner.weights, accelerator)
+    for step, batch in maker.epoch(epoch, position.step):
         done = epoch * plan.steps + step
         _set_learning_rate(learner.optimizer, done, plan.steps, config)
         unseen.append(_step(learner, batch, config))

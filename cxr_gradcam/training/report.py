@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.files import write_whole
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
 from cxr_gradcam.render import DISCLAIMER, NO_EVIDENCE, overlay

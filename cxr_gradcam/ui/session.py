@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import streamlit as st
 
-from cxr_gradcam.explainer import Explainer, Explanation, Progress
+from cxr_gradcam.explainer import Explainer, Progress
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui.cache import Cache
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cxr_gradcam.densenet import MAIN_LAYERS
-from cxr_gradcam.explainer import Explanation, Scale
+from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.export import evidence_sums
 from cxr_gradcam.words import class_label, knows_no_class, signed
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import cxr_gradcam as cg
-from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.phantom import draw_phantom
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui.components.film import pack

@@ -6,7 +6,8 @@ import streamlit as st
 
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.densenet import LAST_LAYER
-from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.phantom import draw_phantom
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui.components.viewer import Panel, viewer

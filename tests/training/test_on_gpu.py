@@ -10,9 +10,9 @@ import train
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import draw_phantom
-from cxr_gradcam.training.batches import Batch, made_ahead, make_batch
+from cxr_gradcam.training.batches import Batch, BatchMaker
 from cxr_gradcam.training.config import Config
-from cxr_gradcam.training.images import Images, Indices, Plan, draw_phantoms
+from cxr_gradcam.training.images import Images, Plan, draw_phantoms
 from cxr_gradcam.training.loop import (
     Learner,
     make_accelerator,
@@ -46,27 +46,24 @@ def gpu_learner(images: Images) -> Learner:
 
 def test_batches_made_ahead_are_those_made_on_demand(images: Images) -> None:
     learner = gpu_learner(images)
-    device = learner.accelerator.device
-
-    def make(step: int, indices: Indices) -> Batch:
-        weights = learner.weights
-        return make_batch(images, indices, PLAN, (0, step), CONFIG, weights, learner.accelerator)
-
-    steps = [*PLAN.batches(0), *PLAN.batches(1)]
-    ahead = list(made_ahead(make, steps, device))
-    assert [step for step, _ in ahead] == [step for step, _ in steps]
-    for (_, batch), (step, indices) in zip(ahead, steps, strict=True):
-        expected = make(step, indices)
-        for field in fields(Batch):
-            torch.testing.assert_close(getattr(batch, field.name), getattr(expected, field.name))
+    maker = BatchMaker(images, PLAN, CONFIG, learner.weights, learner.accelerator)
+    for epoch, first_step in [(0, 0), (1, 2)]:
+        ahead = list(maker.epoch(epoch, first_step))
+        steps = list(PLAN.batches(epoch, first_step))
+        assert [step for step, _ in ahead] == [step for step, _ in steps]
+        for (_, batch), (step, indices) in zip(ahead, steps, strict=True):
+            expected = maker.make(epoch, step, indices)
+            for field in fields(Batch):
+                ours, other = getattr(batch, field.name), getattr(expected, field.name)
+                torch.testing.assert_close(ours, other)
 
 
-def test_what_a_batch_cannot_be_made_of_is_said_where_it_is_asked_for() -> None:
-    def make(step: int, indices: Indices) -> Batch:
-        raise ValueError("no such film")
-
-    with pytest.raises(ValueError, match="no such film"):
-        next(made_ahead(make, PLAN.batches(0), torch.device("cuda", 0)))
+def test_what_a_batch_cannot_be_made_of_is_said_where_it_is_asked_for(images: Images) -> None:
+    learner = gpu_learner(images)
+    more = Plan(len(images) + 8, 8, 0)  # than there are
+    maker = BatchMaker(images, more, CONFIG, learner.weights, learner.accelerator)
+    with pytest.raises(IndexError):
+        list(maker.epoch(0))
 
 
 def test_epochs_learn_and_a_state_goes_on(images: Images, tmp_path: Path) -> None:

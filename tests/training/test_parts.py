@@ -19,7 +19,7 @@ from cxr_gradcam.preprocess import Letterbox
 from cxr_gradcam.radiograph import load_radiograph
 from cxr_gradcam.splits import Sample
 from cxr_gradcam.training.augmentation import augment, draw, draw_blend, to_unit, warp
-from cxr_gradcam.training.batches import Batch, make_batch
+from cxr_gradcam.training.batches import Batch, BatchMaker
 from cxr_gradcam.training.config import Config, ConfigError
 from cxr_gradcam.training.images import (
     NO_LESION,
@@ -255,7 +255,8 @@ def test_a_step_on_blends_sees_their_pixels_and_is_asked_for_both_classes() -> N
         draw_phantoms(8, CLASSES, 64, seed=0), augmentation=0, mixup=1.0, precision="fp32"
     )
     indices = np.array([2, 6, 0, 1])  # two normal phantoms, and two with lesions
-    batch = make_batch(images, indices, plan, (0, 0), config, learner.weights, learner.accelerator)
+    maker = BatchMaker(images, plan, config, learner.weights, learner.accelerator)
+    batch = maker.make(0, 0, indices)
     blend = draw_blend(plan.rng(0, 0, 1), images.lesion_rows[indices].numpy() >= 0, 1.0)
     assert blend.shares[:2].max() < 1
     pixels = to_unit(images.pixels[indices], CPU)
@@ -428,8 +429,8 @@ def whole_batch(learner: Learner, images: Images, config: Config) -> Batch:
     """Make one step of all images."""
     count = len(images)
     plan = Plan(count, count, 0)
-    start, weights = (0, 0), learner.weights
-    return make_batch(images, np.arange(count), plan, start, config, weights, learner.accelerator)
+    maker = BatchMaker(images, plan, config, learner.weights, learner.accelerator)
+    return maker.make(0, 0, np.arange(count))
 
 
 def test_what_is_frozen_stays_and_the_rest_learns(phantom_data: Path) -> None:

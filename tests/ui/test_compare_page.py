@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS, DenseNet
-from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.phantom import write_phantoms
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui import shared

@@ -11,7 +11,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cxr_gradcam.densenet import LAST_LAYER
-from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.phantom import draw_phantom
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.render import COLORMAPS

@@ -14,7 +14,8 @@ import streamlit as st
 
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.densenet import MAIN_LAYERS
-from cxr_gradcam.explainer import Explainer, Explanation, Progress, Question
+from cxr_gradcam.explainer import Explainer, Progress, Question
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui.cache import Cache
 

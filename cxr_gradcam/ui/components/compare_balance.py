@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from cxr_gradcam.densenet import LAST_LAYER
-from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.words import class_label, layer_name, number, signed
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
-from cxr_gradcam.explainer import Explanation, Scale
+from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.words import class_label, layer_name
 
 CLASSES = "Classes"

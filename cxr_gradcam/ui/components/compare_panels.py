@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxr_gradcam.cam import METHODS
-from cxr_gradcam.explainer import Explanation, Scale
+from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui.components.viewer import Panel
 from cxr_gradcam.words import class_label, knows_no_class, layer_name

@@ -13,7 +13,7 @@ import streamlit as st
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
-from cxr_gradcam.explainer import Scale
+from cxr_gradcam.explanation import Scale
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys
 from cxr_gradcam.ui.text import layer_cells, layer_words, plain

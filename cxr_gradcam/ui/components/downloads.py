@@ -17,7 +17,8 @@ import streamlit as st
 
 from cxr_gradcam import __version__
 from cxr_gradcam.archive import ArchiveTooLargeError, write_archive
-from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.export import (
     RECORD,
     Export,

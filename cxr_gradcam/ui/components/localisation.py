@@ -7,7 +7,7 @@ from html import escape
 import streamlit as st
 
 from cxr_gradcam.cam import METHODS
-from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.localisation import Localisation, localise
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys, Shown

@@ -7,7 +7,7 @@ from html import escape
 import streamlit as st
 
 from cxr_gradcam.classifier import Classifier
-from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.render import DISCLAIMER
 from cxr_gradcam.ui.components.model_figures import calibration_error
 from cxr_gradcam.words import calibration_words, class_label, familiarity_words

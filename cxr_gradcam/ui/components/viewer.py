@@ -17,7 +17,7 @@ import streamlit as st
 
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.densenet import LAST_LAYER
-from cxr_gradcam.explainer import Explanation
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.preprocess import Letterbox
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.render import NO_EVIDENCE

@@ -11,7 +11,8 @@ from streamlit.delta_generator import DeltaGenerator
 from cxr_gradcam.agreement import agreement
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
-from cxr_gradcam.explainer import Explainer, Explanation, Scale
+from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components import compare_choices as choices
 from cxr_gradcam.ui.components import compare_style

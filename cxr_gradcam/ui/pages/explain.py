@@ -6,7 +6,8 @@ import streamlit as st
 
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.densenet import LAST_LAYER
-from cxr_gradcam.explainer import Explainer, Explanation
+from cxr_gradcam.explainer import Explainer
+from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components import localisation

@@ -69,7 +69,9 @@ class Checkpoint:
         return module.eval()
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = True) -> None:
+def save_checkpoint(
+    checkpoint: Checkpoint, path: str | os.PathLike[str], *, half: bool = True
+) -> None:
     """Write a checkpoint, whole or not at all.
 
     Args:
@@ -98,7 +100,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = True) ->
         name: value.to(dtype).contiguous() if value.is_floating_point() else value.contiguous()
         for name, value in checkpoint.weights.items()
     }
-    write_whole(path, save(weights, {key: json.dumps(value) for key, value in metadata.items()}))
+    write_whole(
+        Path(path), save(weights, {key: json.dumps(value) for key, value in metadata.items()})
+    )
 
 
 def load_checkpoint(path: str | os.PathLike[str] = BUNDLED_CHECKPOINT) -> Checkpoint:

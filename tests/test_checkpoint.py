@@ -51,8 +51,8 @@ def write(path: Path, changes: dict[str, Any], drop: tuple[str, ...] = ()) -> Pa
 def test_a_checkpoint_comes_back_as_it_was_written(tmp_path: Path) -> None:
     good = bundled()
     path = tmp_path / "copy.safetensors"
-    save_checkpoint(good, path)
-    again = load_checkpoint(path)
+    save_checkpoint(good, str(path))
+    again = load_checkpoint(str(path))
     for key in ("class_names", "input_size", "mean", "std", "temperature", "training", "metrics"):
         assert getattr(again, key) == getattr(good, key)
     for name, value in good.weights.items():

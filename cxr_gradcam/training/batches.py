@@ -98,7 +98,7 @@ class BatchMaker:
         shares = torch.from_numpy(blend.shares).to(device)[:, None]
         targets = asked * shares + asked[blend.partners] * (1 - shares)
         return Batch(
-            _blended(images.pixels, indices, mine, draws, blend, device),
+            self._films(indices, mine, draws, blend),
             targets[mine],
             targets.sum(),
             lesions[:, 0],
@@ -106,6 +106,21 @@ class BatchMaker:
             labels[mine][lesion_films],
             int((lesion_rows >= 0).sum()),
         )
+
+    def _films(self, indices: Indices, mine: Indices, draws: Draws | None, blend: Blend) -> Tensor:
+        """Return this process's films, (n, 1, S, S), each with its partner, of any process, in it.
+
+        Every film that it takes is read and augmented once.
+        """
+        device = self.accelerator.device
+        needed, places = np.unique([mine, blend.partners[mine]], return_inverse=True)
+        pixels = self.images.pixels[indices[needed]]
+        films = augment(pixels, draws.share(needed), device) if draws else to_unit(pixels, device)
+        own, partner = places.reshape(2, -1)
+        if np.array_equal(own, partner):
+            return films
+        shares = torch.from_numpy(blend.shares[mine]).to(device).view(-1, 1, 1, 1)
+        return films[partner].lerp_(films[own], shares)
 
     def _ahead(
         self, epoch: int, steps: Iterable[tuple[int, Indices]]
@@ -129,31 +144,6 @@ class BatchMaker:
                 yield _taken_over(*waiting.popleft().result())
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _blended(
-    pixels: Tensor,
-    indices: Indices,
-    mine: Indices,
-    draws: Draws | None,
-    blend: Blend,
-    device: torch.device,
-) -> Tensor:
-    """Return the films of this process, (n, 1, S, S): each with its partner, of any process, in it.
-
-    Every film that it takes is read and augmented once.
-    """
-    needed, places = np.unique([mine, blend.partners[mine]], return_inverse=True)
-    films = (
-        augment(pixels[indices[needed]], draws.share(needed), device)
-        if draws
-        else to_unit(pixels[indices[needed]], device)
-    )
-    own, partner = places.reshape(2, -1)
-    if np.array_equal(own, partner):
-        return films
-    shares = torch.from_numpy(blend.shares[mine]).to(device).view(-1, 1, 1, 1)
-    return films[partner].lerp_(films[own], shares)
 
 
 def _taken_over(step: int, batch: Batch, made: torch.cuda.Event) -> tuple[int, Batch]:

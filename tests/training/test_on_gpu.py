@@ -12,7 +12,7 @@ from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import draw_phantom
 from cxr_gradcam.training.batches import Batch, BatchMaker
 from cxr_gradcam.training.config import Config
-from cxr_gradcam.training.images import Images, Plan, draw_phantoms
+from cxr_gradcam.training.images import Images, Indices, Plan, draw_phantoms
 from cxr_gradcam.training.loop import (
     Learner,
     make_accelerator,
@@ -47,7 +47,7 @@ def gpu_learner(images: Images) -> Learner:
 def test_batches_made_ahead_are_those_made_on_demand(images: Images) -> None:
     learner = gpu_learner(images)
     maker = BatchMaker(images, PLAN, CONFIG, learner.weights, learner.accelerator)
-    for epoch, first_step in [(0, 0), (1, 2)]:
+    for epoch, first_step in [(0, 0), (1, 0), (1, 2)]:
         ahead = list(maker.epoch(epoch, first_step))
         steps = list(PLAN.batches(epoch, first_step))
         assert [step for step, _ in ahead] == [step for step, _ in steps]
@@ -58,12 +58,16 @@ def test_batches_made_ahead_are_those_made_on_demand(images: Images) -> None:
                 torch.testing.assert_close(ours, other)
 
 
+class NoSuchFilm(BatchMaker):
+    def make(self, epoch: int, step: int, indices: Indices) -> Batch:
+        raise ValueError("no such film")
+
+
 def test_what_a_batch_cannot_be_made_of_is_said_where_it_is_asked_for(images: Images) -> None:
     learner = gpu_learner(images)
-    more = Plan(len(images) + 8, 8, 0)  # than there are
-    maker = BatchMaker(images, more, CONFIG, learner.weights, learner.accelerator)
-    with pytest.raises(IndexError):
-        list(maker.epoch(0))
+    maker = NoSuchFilm(images, PLAN, CONFIG, learner.weights, learner.accelerator)
+    with pytest.raises(ValueError, match="no such film"):
+        next(maker.epoch(0))
 
 
 def test_epochs_learn_and_a_state_goes_on(images: Images, tmp_path: Path) -> None:

@@ -79,6 +79,13 @@ def train(
     mixup: Annotated[
         float | None, _option("Blend films: 0 does not, 0.2 a little, 1 in any share.", "0.0")
     ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        _option("Checkpoint to learn from too; name several, and they take turns.", "none", "NAME"),
+    ] = None,
+    teacher_share: Annotated[
+        float | None, _option("Of the target that a teacher gives.", "0.7")
+    ] = None,
     freeze_until: Annotated[
         str | None, _option("Train only what follows this layer.", "train all", "LAYER")
     ] = None,
@@ -197,9 +204,17 @@ def _with_folder(asked: Mapping[str, Any]) -> dict[str, Any]:
         given["data"] = str(fetch_kaggle())
     elif "data" in given:
         given["data"] = str(Path(given["data"]).expanduser().absolute())
-    if (path := Path(given.get("weights", ""))).suffix:
-        given["weights"] = str(path.expanduser().absolute())
+    if "weights" in given:
+        given["weights"] = _full(given["weights"])
+    if "teacher" in given:
+        given["teacher"] = tuple(map(_full, given["teacher"]))
     return given
+
+
+def _full(weights: str) -> str:
+    """Return the full path of a checkpoint's file, a word such as "bundled" as it is."""
+    path = Path(weights)
+    return str(path.expanduser().absolute()) if path.suffix else weights
 
 
 def main(argv: Sequence[str] | None = None) -> int:

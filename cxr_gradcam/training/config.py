@@ -44,6 +44,8 @@ class Config:
         augmentation: strength of the augmentation; 0 is none, 1 is usual.
         mixup: films are blended with others of their step, in shares from the beta distribution
             with both parameters this, as in Zhang 2018 (arXiv 1710.09412); 0 blends none.
+        teacher: checkpoints to learn from as well as from the labels; steps hear them in turn.
+        teacher_share: how much of the target is what the teacher says.
         freeze_until: layer up to which, itself included, nothing is trained; "" trains all.
         freeze_norm: keep the statistics of all batch norms as they were at the start.
         patience: stop after so many epochs without a better validation score; 0 never does.
@@ -70,6 +72,8 @@ class Config:
     balance: float = 0.5
     augmentation: float = 1.0
     mixup: float = 0.0
+    teacher: tuple[str, ...] = ()
+    teacher_share: float = 0.7
     freeze_until: str = ""
     freeze_norm: bool = False
     patience: int = 5
@@ -101,6 +105,7 @@ class Config:
             "balance": (0 <= self.balance <= 1, "from 0 to 1"),
             "augmentation": (0 <= self.augmentation <= 2, "from 0 to 2"),
             "mixup": (0 <= self.mixup <= 1, "from 0 to 1"),
+            "teacher_share": (0 <= self.teacher_share <= 1, "from 0 to 1"),
             "patience": (self.patience >= 0, "0 or more"),
             "val_share": (0 < self.val_share < 1, "between 0 and 1"),
             "test_share": (
@@ -147,6 +152,11 @@ def load_config(folder: Path) -> Config:
         ) from None
     except (OSError, ValueError):
         found = None
+    if isinstance(found, dict):  # JSON has no tuples
+        found = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in found.items()
+        }
     kinds = {field.name: type(getattr(Config(""), field.name)) for field in fields(Config)}
     if (
         not isinstance(found, dict)

@@ -40,7 +40,7 @@ def train(run: Run) -> Position:
     images = training_images(run)
     val_images = run.load(run.splits.val, "Reading validation images")
     counts = images.counts(len(run.splits.class_names))
-    learner = make_learner(run.accelerator, run.start, counts, config)
+    learner = make_learner(run.accelerator, run.start, counts, config, run.teachers)
     position = load_state(run.out, learner.network, learner.average, learner.optimizer)
     if run.is_first:
         remove_leftovers(run.out)

@@ -19,7 +19,7 @@ from cxr_gradcam.training.batches import Batch, BatchMaker
 from cxr_gradcam.training.config import Config, ConfigError, TrainingError
 from cxr_gradcam.training.images import Images, Indices, Plan
 from cxr_gradcam.training.memory import keep_freed_memory
-from cxr_gradcam.training.network import Scored, Start
+from cxr_gradcam.training.network import Scored, Start, normalised
 from cxr_gradcam.training.optimisation import (
     WeightAverage,
     centred,
@@ -33,6 +33,7 @@ from cxr_gradcam.training.optimisation import (
 )
 from cxr_gradcam.training.state import Position
 from cxr_gradcam.training.stopping import Stop
+from cxr_gradcam.training.teacher import Teacher
 
 # Looking at a step's loss makes the processor wait for the GPU: look at several steps together.
 STEPS_UNSEEN_ON_GPU = 16
@@ -55,6 +56,7 @@ class Learner:
         weights: (K,), what an image of each class weighs.
         mean, std: (1, 3, 1, 1), of the model input.
         resting: modules that never train.
+        teachers: what the network learns from beside the labels.
     """
 
     accelerator: Accelerator
@@ -66,10 +68,11 @@ class Learner:
     mean: Tensor
     std: Tensor
     resting: tuple[nn.Module, ...]
+    teachers: tuple[Teacher, ...]
 
     def model_input(self, films: Tensor) -> Tensor:
         """Turn float32 (N, 1, S, S) in [0, 1] into normalised (N, 3, S, S) in channels_last."""
-        return ((films - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return normalised(films, self.mean, self.std)
 
     def train_mode(self) -> None:
         """Make the network ready for training steps."""
@@ -138,7 +141,11 @@ def lost_another_process(error: RuntimeError) -> bool:
 
 
 def make_learner(
-    accelerator: Accelerator, start: Start, counts: Sequence[int] | Indices, config: Config
+    accelerator: Accelerator,
+    start: Start,
+    counts: Sequence[int] | Indices,
+    config: Config,
+    teachers: Sequence[Teacher] = (),
 ) -> Learner:
     """Bring a network onto the device, ready for its first step.
 
@@ -147,6 +154,7 @@ def make_learner(
         start: the network, with what is frozen switched off.
         counts: training images per class.
         config: the recipe.
+        teachers: what it is to learn from beside the labels.
     """
     device = accelerator.device
     network = start.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -160,7 +168,8 @@ def make_learner(
     weights = class_weights(counts, config.balance).to(device)
     parallel = accelerator.prepare_model(Scored(network))
     moving = (network, parallel, average, optimizer)
-    return Learner(accelerator, *moving, weights, mean, std, start.resting)
+    heard = tuple(one.to(device=device, memory_format=torch.channels_last) for one in teachers)  # type: ignore[call-overload]
+    return Learner(accelerator, *moving, weights, mean, std, start.resting, heard)
 
 
 def train_one_epoch(
@@ -200,7 +209,7 @@ def train_one_epoch(
     for step, batch in maker.epoch(epoch, position.step):
         done = epoch * plan.steps + step
         _set_learning_rate(learner.optimizer, done, plan.steps, config)
-        unseen.append(_step(learner, batch, config))
+        unseen.append(_step(learner, batch, config, done))
         learner.average.update(learner.network, done)
         # A save needs every figure up to it, so what is unseen never reaches past one.
         if (
@@ -226,14 +235,15 @@ def _set_learning_rate(
         group["lr"] = rate
 
 
-def _step(learner: Learner, batch: Batch, config: Config) -> Tensor:
+def _step(learner: Learner, batch: Batch, config: Config, done: int) -> Tensor:
     """Take one step; return this process's share of its loss, NaN where the gradient is not finite.
 
     Nothing is saved before `_look` has seen that all is finite.
     """
     accelerator = learner.accelerator
     logits, activation = learner.parallel(learner.model_input(batch.films))
-    share = share_of_loss(logits, batch.targets, config.label_smoothing, batch.total)
+    targets = _taught(learner, batch, config, done)
+    share = share_of_loss(logits, targets, config.label_smoothing, batch.total)
     if config.lesion_weight and batch.all_lesions:
         strayed = lesion_loss(_true_cams(learner, batch, activation), batch.lesions)
         share = share + config.lesion_weight * strayed.sum() / batch.all_lesions
@@ -245,6 +255,17 @@ def _step(learner: Learner, batch: Batch, config: Config) -> Tensor:
     learner.optimizer.step()
     _average_statistics(learner)
     return share.detach() + 0 * length
+
+
+def _taught(learner: Learner, batch: Batch, config: Config, done: int) -> Tensor:
+    """Return the targets, of which the teacher whose turn it is gives its share."""
+    if not learner.teachers:
+        return batch.targets
+    teacher = learner.teachers[done % len(learner.teachers)]
+    with learner.accelerator.autocast():
+        said = teacher(batch.films)
+    weights = batch.targets.sum(1, keepdim=True)
+    return torch.lerp(batch.targets, said * weights, config.teacher_share)
 
 
 def _true_cams(learner: Learner, batch: Batch, activation: Tensor) -> Tensor:

@@ -41,6 +41,11 @@ class Scored(nn.Module):
         return classifier(activation.mean((2, 3))), activation
 
 
+def normalised(films: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Turn float32 (N, 1, S, S) in [0, 1] into the model input (N, 3, S, S), in channels_last."""
+    return ((films - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
 @dataclass(frozen=True, eq=False)
 class Start:
     """A network before its first step.
@@ -97,16 +102,31 @@ def load_start(weights: str, class_names: Sequence[str], seed: int) -> Start:
         }
         network.load_state_dict(features, strict=False)
         return Start(network, IMAGENET_MEAN, IMAGENET_STD, str(DenseNet121_Weights.IMAGENET1K_V1))
+    checkpoint, source = read_weights(weights, "--weights")
+    network.load_state_dict(fitted(checkpoint, class_names, network.state_dict()))
+    return Start(network, checkpoint.mean, checkpoint.std, source, training=checkpoint.training)
+
+
+def read_weights(weights: str, option: str) -> tuple[Checkpoint, str]:
+    """Read a checkpoint that the command line names.
+
+    Args:
+        weights: "bundled" or a path.
+        option: of the command line, for the error.
+
+    Returns:
+        The checkpoint, and what the record calls it.
+
+    Raises:
+        ConfigError: when it cannot be read.
+    """
     path = BUNDLED_CHECKPOINT if weights == BUNDLED else Path(weights)
     try:
         checkpoint = load_checkpoint(path)
     except CheckpointError as error:
-        raise ConfigError(f"--weights: {error}") from None
-    network.load_state_dict(_fitted(checkpoint, class_names, network.state_dict()))
-    source = (
-        f"{'bundled checkpoint' if weights == BUNDLED else path.name} ({checkpoint.digest[:12]})"
-    )
-    return Start(network, checkpoint.mean, checkpoint.std, source, training=checkpoint.training)
+        raise ConfigError(f"{option}: {error}") from None
+    name = "bundled checkpoint" if weights == BUNDLED else path.name
+    return checkpoint, f"{name} ({checkpoint.digest[:12]})"
 
 
 def _imagenet_weights() -> Mapping[str, Tensor]:
@@ -122,7 +142,7 @@ def _imagenet_weights() -> Mapping[str, Tensor]:
     return network.state_dict()
 
 
-def _fitted(
+def fitted(
     checkpoint: Checkpoint, class_names: Sequence[str], fresh: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Return a checkpoint's weights with one output per class name, those it lacks from `fresh`."""

@@ -24,6 +24,7 @@ from cxr_gradcam.training.loop import Learner
 from cxr_gradcam.training.network import Start
 from cxr_gradcam.training.scores import fit_temperature
 from cxr_gradcam.training.state import Position
+from cxr_gradcam.training.teacher import Teacher
 
 BEST_FILE = "best.safetensors"
 HISTORY_FILE = "history.jsonl"
@@ -35,17 +36,17 @@ class Provenance:
 
     Attributes:
         config: the recipe.
-        source: where the weights at the start came from.
+        start: the weights at the start.
+        teachers: what they learn from beside the labels.
         images: split -> class -> how many.
         test_digest: which images the test split holds, as `Splits.test_digest` gives it.
-        before: what the weights at the start say of their own training.
     """
 
     config: Config
-    source: str
+    start: Start
+    teachers: Sequence[Teacher]
     images: Mapping[str, Mapping[str, int]]
     test_digest: str
-    before: Mapping[str, Any]
 
     @property
     def folder(self) -> str:
@@ -53,11 +54,19 @@ class Provenance:
         return Path(self.config.data).name
 
     def warning(self) -> str:
-        """Say that the weights at the start may know the test images; "" where nothing shows it.
+        """Say which weights may know the test images already; "" where nothing shows it.
 
-        Each run that they have been through tells the folder's name and which images it kept out.
+        Each run that weights have been through tells the folder's name and which images it kept
+        out.
         """
-        run: Any = self.before
+        sentences = [self._warning("The weights to start from", self.start.training)]
+        sentences += [
+            self._warning(f"The teacher {one.source}", one.record) for one in self.teachers
+        ]
+        return "\n".join(filter(None, sentences))
+
+    def _warning(self, who: str, record: Mapping[str, Any]) -> str:
+        run: Any = record
         while isinstance(run, Mapping):
             data, recipe = (
                 found if isinstance(found := run.get(name), Mapping) else {}
@@ -70,9 +79,8 @@ class Provenance:
                     for name in ("val_share", "test_share", "seed")
                 )
                 return (
-                    f"The weights to start from learned from {self.folder} with other test images, "
-                    "so they may know those of this run, whose figures would flatter: "
-                    f"their run had {options}."
+                    f"{who} learned from {self.folder} with other test images and may know those "
+                    f"of this run, whose figures would flatter: that run had {options}."
                 )
             run = run.get("before")
         return ""
@@ -81,7 +89,8 @@ class Provenance:
         """Return the provenance of the weights at a position, for a checkpoint's header."""
         accelerator = learner.accelerator
         recipe = asdict(self.config)
-        recipe |= {"data": self.folder, "weights": self.source}
+        sources = [teacher.source for teacher in self.teachers]
+        recipe |= {"data": self.folder, "weights": self.start.source, "teacher": sources}
         return {
             "program": f"cxr_gradcam {cxr_gradcam.__version__}",
             "date": datetime.now(UTC).date().isoformat(),
@@ -90,7 +99,7 @@ class Provenance:
                 "images": self.images,
                 "test_digest": self.test_digest,
             },
-            "weights": self.source,
+            "weights": self.start.source,
             "recipe": recipe,
             "epochs": len(position.history),
             "best_epoch": position.best_epoch + 1,
@@ -100,7 +109,7 @@ class Provenance:
             "processes": accelerator.num_processes,
             "torch": torch.__version__,
             "python": platform.python_version(),
-        } | ({"before": self.before} if self.before else {})
+        } | ({"before": self.start.training} if self.start.training else {})
 
 
 def count_images(splits: Splits) -> dict[str, dict[str, int]]:

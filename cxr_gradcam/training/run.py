@@ -32,6 +32,7 @@ from cxr_gradcam.training.network import Start, prepare_start
 from cxr_gradcam.training.progress import Display
 from cxr_gradcam.training.record import Provenance, as_checkpoint, count_images
 from cxr_gradcam.training.stopping import Stopwatch
+from cxr_gradcam.training.teacher import Teacher, load_teacher
 
 DATA_FILE = "data.json"
 _MOST_READERS = 8
@@ -47,6 +48,7 @@ class Run:
         splits: which image serves for what.
         accelerator: device, precision and the other processes.
         start: the weights at the start.
+        teachers: what they learn from beside the labels.
         watch: knows when to end early.
         display: the terminal.
     """
@@ -56,6 +58,7 @@ class Run:
     splits: Splits
     accelerator: Accelerator
     start: Start
+    teachers: tuple[Teacher, ...]
     watch: Stopwatch
     display: Display
 
@@ -74,7 +77,7 @@ class Run:
     def provenance(self) -> Provenance:
         """What is known before the first step."""
         images, digest = count_images(self.splits), self.splits.test_digest(Path(self.config.data))
-        return Provenance(self.config, self.start.source, images, digest, self.start.training)
+        return Provenance(self.config, self.start, self.teachers, images, digest)
 
     @contextmanager
     def counting(self, what: str, count: int) -> Iterator[Callable[[], None]]:
@@ -147,6 +150,7 @@ def prepare(config: Config, out: Path, *, device: str, watch: Stopwatch, display
             "leave it out."
         )
     start = prepare_start(config, class_names)
+    teachers = tuple(load_teacher(weights, class_names) for weights in config.teacher)
     # Every process has come to its decisions before the first one writes: here they all meet.
     accelerator = make_accelerator(config.precision, device, compiled=config.compile)
     if is_slow_bf16(accelerator):
@@ -164,7 +168,7 @@ def prepare(config: Config, out: Path, *, device: str, watch: Stopwatch, display
             _begin(config, out, data, watch, display)
         accelerator.wait_for_everyone()
         data = _read_splits(config, out)
-    run = Run(config, out, data, accelerator, start, watch, display)
+    run = Run(config, out, data, accelerator, start, teachers, watch, display)
     if warning := run.provenance.warning():
         display.say(warning)
     return run

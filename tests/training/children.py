@@ -44,7 +44,7 @@ def steps(asked: dict[str, object], out: Path, log: Path, environment: dict[str,
     run = prepare(config, out, device="cpu", watch=Stopwatch(), display=display)
     images = training_images(run)
     counts = images.counts(len(run.splits.class_names))
-    learner = make_learner(run.accelerator, run.start, counts, config)
+    learner = make_learner(run.accelerator, run.start, counts, config, run.teachers)
 
     def note(position: Position, stop: Stop) -> bool:
         weights = flattened([one.detach().double() for one in numbers_of(learner.network)])

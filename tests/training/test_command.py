@@ -46,7 +46,7 @@ def test_help_shows_the_defaults_of_the_config() -> None:
     defaults = asdict(Config("data"))
     assert set(defaults) <= set(shown)
     for name, value in defaults.items():
-        if name in ("data", "freeze_until", "freeze_norm", "compile"):
+        if name in ("data", "teacher", "freeze_until", "freeze_norm", "compile"):
             continue
         assert shown[name] == str(value), name
 
@@ -64,6 +64,10 @@ def test_help_shows_the_defaults_of_the_config() -> None:
         (
             ["--data", "{data}", "--weights", "gone.safetensors"],
             "--weights: There is no checkpoint at",
+        ),
+        (
+            ["--data", "{data}", "--teacher", "bundled", "--teacher", "gone.safetensors"],
+            "--teacher: There is no checkpoint at",
         ),
         (["--data", "{data}", "--freeze-until", "layer4"], "--freeze-until: there is no layer"),
         (["--resume"], "There is no run in {out} to resume: check --out"),
@@ -101,7 +105,7 @@ def test_a_folder_with_a_run_is_not_overwritten(
 
 
 def test_a_resumed_run_keeps_its_config(tmp_path: Path) -> None:
-    config = Config("/data", learning_rate=1 / 3, freeze_until="features.transition1", epochs=7)
+    config = Config("/data", learning_rate=1 / 3, teacher=("/one.safetensors", "bundled"), epochs=7)
     save_config(config, tmp_path)
     assert load_config(tmp_path) == config
     assert resumed_config(tmp_path, {}) == config
@@ -197,8 +201,11 @@ def test_bf16_on_a_cpu_that_does_not_multiply_it_is_warned_of(
     assert warned == (not native)
 
 
+@pytest.mark.parametrize(
+    ("role", "who"), [("weights", "The weights to start from"), ("teacher", "The teacher known")]
+)
 def test_weights_that_may_know_the_test_images_are_warned_of(
-    phantom_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    role: str, who: str, phantom_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Another --seed splits the same folder otherwise."""
     first = {"data": str(phantom_data), "test_share": 0.25, "val_share": 0.25, "phantoms": 0}
@@ -209,9 +216,10 @@ def test_weights_that_may_know_the_test_images_are_warned_of(
     known = {"data": {"folder": "phantoms", "test_digest": digest}, "recipe": theirs}
     weights = tmp_path / "known.safetensors"
     save_checkpoint(replace(load_checkpoint(), training={"before": known}), weights)
-    sentence = "may know those of this run.*--val-share 0.25, --test-share 0.25, --seed 0"
+    sentence = f"{who}.* may know those of this run.*--val-share 0.25, --test-share 0.25, --seed 0"
     for seed in (0, 1):
-        config = Config(**first, weights=str(weights), seed=seed)
+        named = {"weights": str(weights), "teacher": (str(weights),)}
+        config = Config(**first, **{role: named[role]}, seed=seed)
         out = tmp_path / str(seed)
         run = prepare(config, out, device="cpu", watch=watch, display=Display())
         assert (run.splits.test_digest(phantom_data) != digest) == bool(seed)

@@ -1,22 +1,42 @@
-"""Nothing lost: kill a run at any moment, resume it, and it ends with the same weights."""
+"""Nothing lost: kill a run at any moment, resume it, and it ends with the same weights.
+
+These runs have two teachers, so that a step which hears the wrong one shows.
+"""
 
 import json
 import os
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cxr_gradcam.checkpoint import load_checkpoint
+from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
 from tests.training.conftest import SMALL, Launcher, same_bits, start_server, wait_for
 
 KILLS, MANY_KILLS = 2, 20
 
 
 @pytest.fixture(scope="module")
-def whole_run(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """What the runs are asked for."""
+    folder = tmp_path_factory.mktemp("teachers")
+    right = replace(load_checkpoint(), input_size=64)
+    rows = right.weights["classifier.weight"].roll(1, 0)
+    wrong = replace(right, weights={**right.weights, "classifier.weight": rows})
+    recipe: tuple[object, ...] = SMALL
+    for name, teacher in (("right", right), ("wrong", wrong)):
+        save_checkpoint(teacher, folder / f"{name}.safetensors")
+        recipe += ("--teacher", folder / f"{name}.safetensors")
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def whole_run(
+    phantom_data: Path, recipe: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, float]:
     """A run that was never stopped, and how long it took."""
     folder = tmp_path_factory.mktemp("whole")
     launcher = Launcher(folder)
@@ -24,7 +44,7 @@ def whole_run(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     out = folder / "run"
     launcher.end("--help")  # the server loads PyTorch once
     began = time.monotonic()
-    code, text = launcher.end("--data", phantom_data, "--out", out, *SMALL)
+    code, text = launcher.end("--data", phantom_data, "--out", out, *recipe)
     assert code == 0, text
     return out, time.monotonic() - began
 
@@ -44,10 +64,12 @@ def check_same(out: Path, whole: Path) -> None:
     assert not list(out.glob(".*"))
 
 
-def check_killed(launcher: Launcher, data: Path, whole: Path, *kills: float) -> None:
+def check_killed(
+    launcher: Launcher, data: Path, recipe: tuple[object, ...], whole: Path, *kills: float
+) -> None:
     """Kill a run after so many seconds, each time it is resumed; it ends as the whole one."""
     out = launcher.folder / f"run-{len(launcher.started)}"
-    arguments = ("--data", data, "--out", out, *SMALL, "--resume")
+    arguments = ("--data", data, "--out", out, *recipe, "--resume")
     for seconds in kills:
         process, _ = launcher.command(*arguments)
         process.join(seconds)
@@ -59,30 +81,39 @@ def check_killed(launcher: Launcher, data: Path, whole: Path, *kills: float) -> 
 
 
 def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
-    launcher: Launcher, phantom_data: Path, whole_run: tuple[Path, float]
+    launcher: Launcher,
+    phantom_data: Path,
+    recipe: tuple[object, ...],
+    whole_run: tuple[Path, float],
 ) -> None:
     whole, seconds = whole_run
     moments = random.Random(1)
     kills = [moments.uniform(0.3, 0.8) * seconds for _ in range(KILLS)]
-    check_killed(launcher, phantom_data, whole, *kills)
+    check_killed(launcher, phantom_data, recipe, whole, *kills)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_twenty_runs_killed_at_random_moments(
-    launcher: Launcher, phantom_data: Path, whole_run: tuple[Path, float]
+    launcher: Launcher,
+    phantom_data: Path,
+    recipe: tuple[object, ...],
+    whole_run: tuple[Path, float],
 ) -> None:
     whole, seconds = whole_run
     moments = random.Random(2)
     for _ in range(MANY_KILLS):
-        check_killed(launcher, phantom_data, whole, moments.uniform(0.02, 1) * seconds)
+        check_killed(launcher, phantom_data, recipe, whole, moments.uniform(0.02, 1) * seconds)
 
 
 def test_a_run_stopped_by_its_time_and_by_sigterm_ends_as_one_that_was_not(
-    launcher: Launcher, phantom_data: Path, whole_run: tuple[Path, float]
+    launcher: Launcher,
+    phantom_data: Path,
+    recipe: tuple[object, ...],
+    whole_run: tuple[Path, float],
 ) -> None:
     out = launcher.folder / "run"
-    arguments = ("--data", phantom_data, "--out", out, *SMALL)
+    arguments = ("--data", phantom_data, "--out", out, *recipe)
     code, text = launcher.end(*arguments, "--max-minutes", 0)
     assert code == 0, text
     assert text.splitlines()[-1].startswith("Time is up in epoch 1")

@@ -72,7 +72,8 @@ def test_a_checkpoint_without_figures_says_so(add_run: Callable[..., Path]) -> N
 def test_figures_are_those_of_the_header(
     add_run: Callable[..., Path], measured: dict[str, Any]
 ) -> None:
-    training = {"date": "2026-01-02", "recipe": {"epochs": 3, "weights": "<b>x</b>"}}
+    recipe = {"epochs": 3, "weights": "<b>x</b>", "teacher": ["one", "two"], "frozen": []}
+    training = {"date": "2026-01-02", "recipe": recipe}
     metrics = {"validation": {"accuracy": 0.1}, "test": measured}
     add_run("first", metrics=metrics, training=training, temperature=1.4)
     page = open_page("Model", model="first")
@@ -88,6 +89,7 @@ def test_figures_are_those_of_the_header(
     assert f"{measured['classes']['COVID']['recall']['value']:.1%}" in text
     assert "temperature 1.40, so it sounds less sure" in text
     assert "2026-01-02" in text
+    assert "<dt>teacher</dt><dd>one, two</dd><dt>frozen</dt><dd>–</dd>" in text
     assert "<b>x</b>" not in text
     assert "&lt;b&gt;x&lt;/b&gt;" in text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -133,5 +133,7 @@ def _heading(key: str) -> str:
 def _value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = ", ".join(map(_value, value))
     text = "–" if value is None or value == "" else str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"

@@ -154,7 +154,7 @@ def load_config(folder: Path) -> Config:
         found = None
     if isinstance(found, dict):  # JSON has no tuples
         found = {
-            name: tuple(value) if isinstance(value, list) else value
+            name: tuple(map(str, value)) if isinstance(value, list) else value
             for name, value in found.items()
         }
     kinds = {field.name: type(getattr(Config(""), field.name)) for field in fields(Config)}

@@ -66,6 +66,7 @@ class Provenance:
         return "\n".join(filter(None, sentences))
 
     def _warning(self, who: str, record: Mapping[str, Any]) -> str:
+        """Say it of weights with this record of their training."""
         run: Any = record
         while isinstance(run, Mapping):
             data, recipe = (

@@ -169,7 +169,7 @@ def _explained(error: Exception, out: Path) -> tuple[int, str]:
 
     from cxr_gradcam.dataset import DatasetError
     from cxr_gradcam.training.config import ConfigError, TrainingError
-    from cxr_gradcam.training.loop import lost_another_process
+    from cxr_gradcam.training.device import lost_another_process
 
     if isinstance(error, ConfigError | DatasetError):
         return WRONG_USAGE, str(error)

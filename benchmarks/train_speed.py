@@ -39,8 +39,9 @@ from cxr_gradcam.dataset import read_dataset
 from cxr_gradcam.phantom import write_phantoms
 from cxr_gradcam.splits import Sample
 from cxr_gradcam.training.config import Config
+from cxr_gradcam.training.device import make_accelerator
 from cxr_gradcam.training.images import Plan, load_images
-from cxr_gradcam.training.loop import make_accelerator, make_learner, train_one_epoch
+from cxr_gradcam.training.loop import make_learner, train_one_epoch
 from cxr_gradcam.training.network import prepare_start
 from cxr_gradcam.training.state import Position
 from cxr_gradcam.training.stopping import Stop

@@ -26,8 +26,9 @@ from cxr_gradcam.training.config import (
     resumed_config,
     save_config,
 )
+from cxr_gradcam.training.device import check_device, is_slow_bf16, make_accelerator
 from cxr_gradcam.training.images import Images, load_images
-from cxr_gradcam.training.loop import Learner, check_device, is_slow_bf16, make_accelerator
+from cxr_gradcam.training.loop import Learner
 from cxr_gradcam.training.network import Start, prepare_start
 from cxr_gradcam.training.progress import Display
 from cxr_gradcam.training.record import Provenance, as_checkpoint, count_images

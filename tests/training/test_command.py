@@ -105,7 +105,10 @@ def test_a_folder_with_a_run_is_not_overwritten(
 
 
 def test_a_resumed_run_keeps_its_config(tmp_path: Path) -> None:
-    config = Config("/data", learning_rate=1 / 3, teacher=("/one.safetensors", "bundled"), epochs=7)
+    config = Config(
+        "/data", learning_rate=1 / 3, teacher=("/one.safetensors", "bundled"),
+        freeze_until="features.transition1", epochs=7,
+    )  # fmt: skip
     save_config(config, tmp_path)
     assert load_config(tmp_path) == config
     assert resumed_config(tmp_path, {}) == config
@@ -194,7 +197,7 @@ def test_bf16_on_a_cpu_that_does_not_multiply_it_is_warned_of(
     native: bool, phantom_data: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("cxr_gradcam.training.loop.multiplies_bf16", lambda: native)
+    monkeypatch.setattr("cxr_gradcam.training.device.multiplies_bf16", lambda: native)
     config = Config(str(phantom_data), precision="bf16")
     prepare(config, tmp_path / "run", device="cpu", watch=Stopwatch(), display=Display())
     warned = "bf16 is slower here than fp32" in capsys.readouterr().err

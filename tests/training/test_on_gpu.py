@@ -12,10 +12,10 @@ from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import draw_phantom
 from cxr_gradcam.training.batches import Batch, BatchMaker
 from cxr_gradcam.training.config import Config
+from cxr_gradcam.training.device import make_accelerator
 from cxr_gradcam.training.images import Images, Indices, Plan, draw_phantoms
 from cxr_gradcam.training.loop import (
     Learner,
-    make_accelerator,
     make_learner,
     measure_norms,
     pooled_features,

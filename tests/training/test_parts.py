@@ -21,6 +21,7 @@ from cxr_gradcam.splits import Sample
 from cxr_gradcam.training.augmentation import augment, draw, draw_blend, to_unit, warp
 from cxr_gradcam.training.batches import Batch, BatchMaker
 from cxr_gradcam.training.config import Config, ConfigError
+from cxr_gradcam.training.device import make_accelerator
 from cxr_gradcam.training.images import (
     NO_LESION,
     PHANTOM_SIZES,
@@ -33,7 +34,6 @@ from cxr_gradcam.training.images import (
 from cxr_gradcam.training.loop import (
     Learner,
     _true_cams,
-    make_accelerator,
     make_learner,
     measure_norms,
     train_one_epoch,

@@ -12,8 +12,9 @@ from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
 from cxr_gradcam.phantom import CLASS_NAMES
 from cxr_gradcam.training.augmentation import to_unit
 from cxr_gradcam.training.config import Config, ConfigError
+from cxr_gradcam.training.device import make_accelerator
 from cxr_gradcam.training.images import Images, Plan, draw_phantoms
-from cxr_gradcam.training.loop import make_accelerator, make_learner, train_one_epoch
+from cxr_gradcam.training.loop import make_learner, train_one_epoch
 from cxr_gradcam.training.network import prepare_start
 from cxr_gradcam.training.state import Position
 from cxr_gradcam.training.stopping import Stop

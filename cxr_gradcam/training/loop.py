@@ -16,7 +16,7 @@ from cxr_gradcam.training.augmentation import to_unit
 from cxr_gradcam.training.batches import Batch, BatchMaker
 from cxr_gradcam.training.config import Config, TrainingError
 from cxr_gradcam.training.images import Images, Indices, Plan
-from cxr_gradcam.training.network import Scored, Start, normalised
+from cxr_gradcam.training.network import Normalise, Scored, Start
 from cxr_gradcam.training.optimisation import (
     WeightAverage,
     centred,
@@ -51,7 +51,7 @@ class Learner:
         average: the moving average of the weights.
         optimizer: AdamW.
         weights: (K,), what an image of each class weighs.
-        mean, std: (1, 3, 1, 1), of the model input.
+        model_input: of the network, from films.
         resting: modules that never train.
         teachers: what the network learns from beside the labels.
     """
@@ -62,14 +62,9 @@ class Learner:
     average: WeightAverage
     optimizer: torch.optim.Optimizer
     weights: Tensor
-    mean: Tensor
-    std: Tensor
+    model_input: Normalise
     resting: tuple[nn.Module, ...]
     teachers: tuple[Teacher, ...]
-
-    def model_input(self, films: Tensor) -> Tensor:
-        """Turn float32 (N, 1, S, S) in [0, 1] into normalised (N, 3, S, S) in channels_last."""
-        return normalised(films, self.mean, self.std)
 
     def train_mode(self) -> None:
         """Make the network ready for training steps."""
@@ -100,14 +95,12 @@ def make_learner(
     optimizer = torch.optim.AdamW(
         parameter_groups(network, config.weight_decay), lr=config.learning_rate, fused=True
     )
-    mean, std = (
-        torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (start.mean, start.std)
-    )
+    model_input = Normalise(start.mean, start.std).to(device)
     weights = class_weights(counts, config.balance).to(device)
     parallel = accelerator.prepare_model(Scored(network))
     moving = (network, parallel, average, optimizer)
     heard = tuple(one.to(device=device, memory_format=torch.channels_last) for one in teachers)  # type: ignore[call-overload]
-    return Learner(accelerator, *moving, weights, mean, std, start.resting, heard)
+    return Learner(accelerator, *moving, weights, model_input, start.resting, heard)
 
 
 def train_one_epoch(

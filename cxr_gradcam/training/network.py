@@ -41,9 +41,24 @@ class Scored(nn.Module):
         return classifier(activation.mean((2, 3))), activation
 
 
-def normalised(films: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Turn float32 (N, 1, S, S) in [0, 1] into the model input (N, 3, S, S), in channels_last."""
-    return ((films - mean) / std).contiguous(memory_format=torch.channels_last)
+class Normalise(nn.Module):
+    """Turns films into the model input.
+
+    Args:
+        mean, std: per channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Triple, std: Triple) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, films: Tensor) -> Tensor:
+        """Turn float32 (N, 1, S, S) in [0, 1] into (N, 3, S, S), in channels_last."""
+        return ((films - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True, eq=False)

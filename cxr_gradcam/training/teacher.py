@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cxr_gradcam.checkpoint import Checkpoint
 from cxr_gradcam.training.config import ConfigError
-from cxr_gradcam.training.network import fitted, normalised, read_weights
+from cxr_gradcam.training.network import Normalise, fitted, read_weights
 
 
 class Teacher(nn.Module):
@@ -24,20 +24,16 @@ class Teacher(nn.Module):
 
     Attributes:
         network: torchvision's DenseNet-121, fp32, in eval mode.
-        mean, std: (1, 3, 1, 1), of its model input.
+        model_input: of the network, from films of its size.
         input_size: side of its model input in pixels.
         source: which checkpoint it is, in words, for the record.
         record: how its weights came about, as the checkpoint says.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, checkpoint: Checkpoint, source: str) -> None:
         super().__init__()
         self.network = checkpoint.build_module()
-        self.register_buffer("mean", torch.tensor(checkpoint.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(checkpoint.std).view(1, 3, 1, 1))
+        self.model_input = Normalise(checkpoint.mean, checkpoint.std)
         self.input_size = checkpoint.input_size
         self.source = source
         self.record: Mapping[str, Any] = checkpoint.training
@@ -58,7 +54,7 @@ class Teacher(nn.Module):
         size = [self.input_size, self.input_size]
         if list(films.shape[2:]) != size:
             films = F.interpolate(films, size, mode="bicubic", antialias=True).clamp_(0, 1)
-        logits: Tensor = self.network(normalised(films, self.mean, self.std))
+        logits: Tensor = self.network(self.model_input(films))
         return logits.float().softmax(1)
 
 

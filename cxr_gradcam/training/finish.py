@@ -7,18 +7,19 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from cxr_gradcam.checkpoint import CheckpointError, load_checkpoint
+from cxr_gradcam.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.familiarity import Familiarity, fit_familiarity
 from cxr_gradcam.training.config import TrainingError
 from cxr_gradcam.training.evaluation import evaluate_samples
 from cxr_gradcam.training.images import Images
 from cxr_gradcam.training.loop import Learner, measure_norms, pooled_features, validate
+from cxr_gradcam.training.network import CLASSIFIER
 from cxr_gradcam.training.optimisation import statistics_of
 from cxr_gradcam.training.record import BEST_FILE, quick_scores, save_best
 from cxr_gradcam.training.report import METRICS
 from cxr_gradcam.training.run import Run
-from cxr_gradcam.training.scores import evaluate_logits, fit_temperature
+from cxr_gradcam.training.scores import evaluate_logits, fit_bias, fit_temperature
 from cxr_gradcam.training.state import Position
 
 EVALUATION = "evaluation"
@@ -35,20 +36,46 @@ def finish(
     except CheckpointError as error:
         raise TrainingError(f"The best weights of this run are gone: {error}") from None
     report = run.out / EVALUATION / METRICS
-    if position.is_done and report.exists() and "test" in best.metrics:
+    if best.training.get("finished") and report.exists():
         run.display.say("This run is finished already.")
         return
     run.accelerator.wait_for_everyone()  # all have read the checkpoint that the first replaces
+    if "test" not in best.metrics:  # or they are calibrated: once is enough
+        best = _calibrated(run, learner, images, val_images, best)
+    if not run.is_first:
+        return
+    training = run.provenance.to_dict(position, learner) | {"finished": position.is_done}
+    save_best(replace(best, training=training), run.out)
+    classifier = load_classifier(run.out / BEST_FILE, device=run.accelerator.device.type)
+    count = len(run.splits.test)
+    with run.display.bar("Evaluating on the test images", count) as bar:
+        scores = evaluate_samples(
+            classifier,
+            [(sample.path, sample.label) for sample in run.splits.test],
+            run.out / EVALUATION,
+            groups=[sample.group for sample in run.splits.test],
+            progress=lambda share: bar.move_to(round(share * count)),
+        )
+    run.display.say(
+        f"On {count} test images: accuracy {scores['accuracy']['value']:.3f}, "
+        f"temperature {classifier.temperature:.2f}; the report is in {report.parent}."
+    )
+
+
+def _calibrated(
+    run: Run, learner: Learner, images: Images, val_images: Images, best: Checkpoint
+) -> Checkpoint:
+    """Return the best weights ready for use, with their figures, in the first process."""
     learner.average.network.load_state_dict(best.build_module().state_dict())
     val_logits = _exact_logits(run, learner, val_images)
     if run.config.epochs and not run.config.freeze_norm:
         val_logits = _renew_norms(run, learner, images, val_images, val_logits)
-        best = replace(best, weights=run.averaged(learner).weights)
+    val_logits = _correct_bias(run, learner, val_images, val_logits)
     test_images = run.load(run.splits.test, "Reading test images")
     parts = {"validation": val_images, "test": test_images}
     logits = {"validation": val_logits, "test": _exact_logits(run, learner, test_images)}
     if not run.is_first:
-        return
+        return best
     temperature = fit_temperature(logits["validation"].numpy(), val_images.labels.numpy())
     metrics = {
         name: evaluate_logits(
@@ -56,21 +83,10 @@ def finish(
         )
         for name, part in parts.items()
     }
-    training = run.provenance.to_dict(position, learner) | {"finished": position.is_done}
-    best = replace(best, temperature=temperature, training=training, metrics=metrics)
-    save_best(replace(best, familiarity=_familiarity(run, learner, images, val_images)), run.out)
-    classifier = load_classifier(run.out / BEST_FILE, device=run.accelerator.device.type)
-    with run.display.bar("Evaluating on the test images", len(test_images)) as bar:
-        scores = evaluate_samples(
-            classifier,
-            [(sample.path, sample.label) for sample in run.splits.test],
-            run.out / EVALUATION,
-            groups=[sample.group for sample in run.splits.test],
-            progress=lambda share: bar.move_to(round(share * len(test_images))),
-        )
-    run.display.say(
-        f"On {len(test_images)} test images: accuracy {scores['accuracy']['value']:.3f}, "
-        f"temperature {temperature:.2f}; the report is in {report.parent}."
+    weights = run.averaged(learner).weights
+    familiarity = _familiarity(run, learner, images, val_images)
+    return replace(
+        best, weights=weights, temperature=temperature, metrics=metrics, familiarity=familiarity
     )
 
 
@@ -102,6 +118,23 @@ def _renew_norms(
         f"{after:.3f} after, {'kept' if kept else 'not kept'}."
     )
     return renewed if kept else val_logits
+
+
+def _correct_bias(
+    run: Run, learner: Learner, val_images: Images, val_logits: torch.Tensor
+) -> torch.Tensor:
+    """Move the classifier's bias so that classes weigh as in training; return the logits."""
+    bias = learner.average.network.get_parameter(CLASSIFIER[1])
+    added = fit_bias(val_logits.numpy(), val_images.labels.numpy(), learner.weights.cpu().numpy())
+    moved = (bias.detach().cpu() + torch.from_numpy(added)).half().float()  # as it is stored
+    logits = val_logits + (moved - bias.detach().cpu())
+    with torch.no_grad():
+        bias.copy_(moved)
+    words = ", ".join(
+        f"{name} {value:+.2f}" for name, value in zip(run.splits.class_names, added, strict=True)
+    )
+    run.display.say(f"Logits moved so that classes weigh as in training: {words}.")
+    return logits
 
 
 def _some(run: Run, images: Images, most: int) -> torch.Tensor:

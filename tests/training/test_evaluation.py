@@ -31,6 +31,7 @@ from cxr_gradcam.training.scores import (
     TEMPERATURES,
     calibration,
     evaluate_logits,
+    fit_bias,
     fit_temperature,
 )
 
@@ -258,6 +259,57 @@ def test_temperature_of_odd_logits() -> None:
     assert fit_temperature(wrong, [0, 1, 2]) == TEMPERATURES[1]  # worse than chance
     tiny = 1e-3 * made_up(200)[0]
     assert fit_temperature(tiny, made_up(200)[1]) == TEMPERATURES[0]
+
+
+def test_bias_is_found_that_classes_were_called_too_rarely_by() -> None:
+    logits, labels = made_up(20_000)
+    missed = np.array([0.6, -1.0, 0.4])
+    found = fit_bias(1.7 * (logits - missed), labels, np.ones(3))
+    np.testing.assert_allclose(found, 1.7 * missed, atol=0.1)
+    assert found.sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_bias_lets_rare_classes_count_as_much_as_their_films_weigh() -> None:
+    logits, labels = made_up(40_000)
+    # Of the second class one film in five is left: logits that fit these call it more rarely.
+    kept = (labels != 1) | (np.arange(len(labels)) % 5 == 0)
+    fewer = logits + np.log([1, 0.2, 1])
+    logits, fewer, labels = logits[kept], fewer[kept], labels[kept]
+    expected = -np.log([1, 0.2, 1])
+    as_they_are = fit_bias(fewer, labels, np.ones(3))
+    np.testing.assert_allclose(as_they_are, 0, atol=0.05)
+    alike = fit_bias(fewer, labels, 3.0 / np.bincount(labels))
+    np.testing.assert_allclose(alike, expected - expected.mean(), atol=0.05)
+
+
+def test_bias_is_the_most_likely_one() -> None:
+    logits, labels = made_up(150, seed=4)
+    weights = np.array([0.5, 1.0, 2.0])
+    temperature = fit_temperature(logits, labels)
+
+    def loss(bias: np.ndarray) -> float:
+        likelihoods = log_softmax((logits + bias) / temperature, axis=1)[np.arange(150), labels]
+        films = weights[labels] / weights[labels].mean()
+        prior = ((bias / temperature) ** 2).sum() / (2 * 0.5**2)
+        return float(prior - (films * likelihoods).sum())
+
+    found, rng = fit_bias(logits, labels, weights), np.random.default_rng(0)
+    near = found + 0.05 * rng.normal(size=(200, 3))
+    assert loss(found) < min(map(loss, near))
+
+
+def test_a_few_films_hardly_move_the_bias() -> None:
+    wrong = logits_saying([0, 1, 2, 0, 1, 2, 0, 1, 0])
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2])  # one film of the third class missed
+    found = fit_bias(wrong, labels, np.ones(3)) / fit_temperature(wrong, labels)
+    assert 0 < found[2] < 0.25
+    right = fit_bias(logits_saying(list(labels)), labels, np.ones(3))
+    assert np.abs(right).max() < 0.1
+
+
+def test_bias_refuses_what_temperature_refuses() -> None:
+    with pytest.raises(ValueError, match="whole numbers from 0 to 2"):
+        fit_bias(np.zeros((1, 3)), [3], np.ones(3))
 
 
 def test_calibration_error_by_hand() -> None:

@@ -6,6 +6,7 @@ These runs have two teachers, so that a step which hears the wrong one shows.
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -137,6 +138,19 @@ def test_a_finished_run_says_so(launcher: Launcher, whole_run: tuple[Path, float
     code, text = launcher.end("--out", whole_run[0], "--resume")
     assert (code, text) == (0, "This run is finished already.\n")
     assert (whole_run[0] / "best.safetensors").read_bytes() == before
+
+
+def test_a_run_killed_before_its_report_ends_as_one_that_was_not(
+    launcher: Launcher, whole_run: tuple[Path, float]
+) -> None:
+    """Its weights are calibrated by then, and are not calibrated again."""
+    out = launcher.folder / "run"
+    shutil.copytree(whole_run[0], out)
+    shutil.rmtree(out / "evaluation")
+    code, text = launcher.end("--out", out, "--resume")
+    assert code == 0, text
+    assert (out / "evaluation" / "metrics.json").exists()
+    check_same(out, whole_run[0])
 
 
 def test_ctrl_c_tells_the_shell(launcher: Launcher, phantom_data: Path) -> None:

@@ -153,6 +153,22 @@ def test_a_run_killed_before_its_report_ends_as_one_that_was_not(
     check_same(out, whole_run[0])
 
 
+def test_a_run_whose_time_was_up_says_in_its_record_when_it_is_finished(
+    launcher: Launcher, whole_run: tuple[Path, float]
+) -> None:
+    """Its best weights are of an epoch before the time was up, so nothing else replaces them."""
+    out = launcher.folder / "run"
+    shutil.copytree(whole_run[0], out)
+    best = load_checkpoint(out / "best.safetensors")
+    early = {**best.training, "epochs": 1, "finished": False}
+    save_checkpoint(replace(best, training=early), out / "best.safetensors")
+    code, text = launcher.end("--out", out, "--resume")
+    assert code == 0, text
+    record = load_checkpoint(out / "best.safetensors").training
+    assert (record["epochs"], record["finished"]) == (2, True)
+    check_same(out, whole_run[0])
+
+
 def test_ctrl_c_tells_the_shell(launcher: Launcher, phantom_data: Path) -> None:
     out = launcher.folder / "run"
     process, _ = launcher.command("--data", phantom_data, "--out", out, *SMALL)

@@ -44,8 +44,8 @@ def finish(
         best = _calibrated(run, learner, images, val_images, best)
     if not run.is_first:
         return
-    training = run.provenance.to_dict(position, learner) | {"finished": position.is_done}
-    save_best(replace(best, training=training), run.out)
+    training = run.provenance.to_dict(position, learner)
+    save_best(replace(best, training=training | {"finished": False}), run.out)
     classifier = load_classifier(run.out / BEST_FILE, device=run.accelerator.device.type)
     count = len(run.splits.test)
     with run.display.bar("Evaluating on the test images", count) as bar:
@@ -56,6 +56,8 @@ def finish(
             groups=[sample.group for sample in run.splits.test],
             progress=lambda share: bar.move_to(round(share * count)),
         )
+    # Said last, so that a report cut short is written again.
+    save_best(replace(best, training=training | {"finished": position.is_done}), run.out)
     run.display.say(
         f"On {count} test images: accuracy {scores['accuracy']['value']:.3f}, "
         f"temperature {classifier.temperature:.2f}; the report is in {report.parent}."
@@ -124,17 +126,15 @@ def _correct_bias(
     run: Run, learner: Learner, val_images: Images, val_logits: torch.Tensor
 ) -> torch.Tensor:
     """Move the classifier's bias so that classes weigh as in training; return the logits."""
-    bias = learner.average.network.get_parameter(CLASSIFIER[1])
+    bias = learner.average.network.get_parameter(CLASSIFIER[1]).detach()
+    before = bias.cpu().clone()
     added = fit_bias(val_logits.numpy(), val_images.labels.numpy(), learner.weights.cpu().numpy())
-    moved = (bias.detach().cpu() + torch.from_numpy(added)).half().float()  # as it is stored
-    logits = val_logits + (moved - bias.detach().cpu())
-    with torch.no_grad():
-        bias.copy_(moved)
+    bias.copy_((before + torch.from_numpy(added)).half())  # as it is stored
     words = ", ".join(
         f"{name} {value:+.2f}" for name, value in zip(run.splits.class_names, added, strict=True)
     )
     run.display.say(f"Logits moved so that classes weigh as in training: {words}.")
-    return logits
+    return val_logits + (bias.cpu() - before)
 
 
 def _some(run: Run, images: Images, most: int) -> torch.Tensor:

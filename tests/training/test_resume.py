@@ -153,6 +153,24 @@ def test_a_run_killed_before_its_report_ends_as_one_that_was_not(
     check_same(out, whole_run[0])
 
 
+def test_a_report_that_could_not_be_written_is_written_when_it_can(
+    launcher: Launcher, whole_run: tuple[Path, float]
+) -> None:
+    out = launcher.folder / "run"
+    shutil.copytree(whole_run[0], out)
+    last = out / "evaluation" / "worst_errors.png"
+    shutil.rmtree(last.parent)
+    last.mkdir(parents=True)  # where the report's last file belongs
+    code, text = launcher.end("--out", out, "--resume")
+    assert code == 1, text
+    assert (out / "evaluation" / "metrics.json").exists()
+    last.rmdir()
+    code, text = launcher.end("--out", out, "--resume")
+    assert code == 0, text
+    assert last.is_file()
+    check_same(out, whole_run[0])
+
+
 def test_a_run_whose_time_was_up_says_in_its_record_when_it_is_finished(
     launcher: Launcher, whole_run: tuple[Path, float]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,6 +28,15 @@ _MOST_MEASURED = 2048  # training images that the batch norms are measured on
 _MOST_FAMILIAR = 2000  # training films that show what is familiar; more change little
 
 
+def is_finished(out: Path) -> bool:
+    """Whether the run in this folder has nothing left to do, its report included."""
+    try:
+        best = load_checkpoint(out / BEST_FILE)
+    except CheckpointError:
+        return False
+    return bool(best.training.get("finished")) and (out / EVALUATION / METRICS).exists()
+
+
 def finish(
     run: Run, learner: Learner, images: Images, val_images: Images, position: Position
 ) -> None:
@@ -35,10 +45,6 @@ def finish(
         best = load_checkpoint(run.out / BEST_FILE)
     except CheckpointError as error:
         raise TrainingError(f"The best weights of this run are gone: {error}") from None
-    report = run.out / EVALUATION / METRICS
-    if best.training.get("finished") and report.exists():
-        run.display.say("This run is finished already.")
-        return
     run.accelerator.wait_for_everyone()  # all have read the checkpoint that the first replaces
     if "test" not in best.metrics:  # or they are calibrated: once is enough
         best = _calibrated(run, learner, images, val_images, best)
@@ -60,7 +66,7 @@ def finish(
     save_best(replace(best, training=training | {"finished": position.is_done}), run.out)
     run.display.say(
         f"On {count} test images: accuracy {scores['accuracy']['value']:.3f}, "
-        f"temperature {classifier.temperature:.2f}; the report is in {report.parent}."
+        f"temperature {classifier.temperature:.2f}; the report is in {run.out / EVALUATION}."
     )
 
 

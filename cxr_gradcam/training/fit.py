@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from cxr_gradcam.checkpoint import Checkpoint
-from cxr_gradcam.training.finish import finish
+from cxr_gradcam.training.finish import finish, is_finished
 from cxr_gradcam.training.images import Images, Plan, draw_phantoms
 from cxr_gradcam.training.loop import Learner, make_learner, train_one_epoch, validate
 from cxr_gradcam.training.network import CLASSIFIER
@@ -37,6 +37,9 @@ def train(run: Run) -> Position:
         OSError, safetensors.SafetensorError: when a file cannot be written.
     """
     config = run.config
+    if is_finished(run.out):
+        run.display.say("This run is finished already.")
+        return Position(is_done=True)
     images = training_images(run)
     val_images = run.load(run.splits.val, "Reading validation images")
     counts = images.counts(len(run.splits.class_names))

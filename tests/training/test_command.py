@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -160,8 +161,9 @@ def test_a_newcomer_trains_and_opens_the_result(phantom_data: Path, tmp_path: Pa
 def test_no_epochs_calibrate_the_weights_as_they_are(
     phantom_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "run"
-    arguments = ["--data", str(phantom_data), "--out", str(out), "--input-size", "64"]
+    data, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(phantom_data, data)
+    arguments = ["--data", str(data), "--out", str(out), "--input-size", "64"]
     assert train.main([*arguments, "--epochs", "0"]) == 0
     before, after = map(load_checkpoint, (BUNDLED_CHECKPOINT, out / "best.safetensors"))
     moved = {name for name, value in before.weights.items() if not after.weights[name].equal(value)}
@@ -172,6 +174,8 @@ def test_no_epochs_calibrate_the_weights_as_they_are(
     assert after.metrics["test"]["n"] > 0
     assert after.training["epochs"] == 0
     assert after.training["before"] == before.training
+    for film in data.glob("*/images/*.png"):  # a finished run reads none again
+        film.write_bytes(b"")
     assert train.main(["--out", str(out), "--resume"]) == 0
     assert "This run is finished already." in capsys.readouterr().err
 

@@ -46,6 +46,7 @@ _MODEL = "_model"
 _EXPLAINED = "_explained"
 _RADIOGRAPHS = "_radiographs"
 _SMALL = "_small"
+MAKING = "_making"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,21 @@ class Shown:
     label: str | None = None
     lesion: np.ndarray | None = None
     lungs: np.ndarray | None = None
+
+
+@dataclass(eq=False)
+class Making:
+    """A file on several radiographs while it is built: the building thread counts, the page looks.
+
+    Attributes:
+        what: which file, in the words of its button.
+        total: how many radiographs go into it.
+        done: how many of them are in it.
+    """
+
+    what: str
+    total: int
+    done: int = 0
 
 
 def shown() -> Shown | None:
@@ -113,6 +129,11 @@ def radiographs() -> Cache[Radiograph]:
     if _RADIOGRAPHS not in st.session_state:
         st.session_state[_RADIOGRAPHS] = Cache(MAX_KEPT_PIXELS, _pixels)
     return cast("Cache[Radiograph]", st.session_state[_RADIOGRAPHS])
+
+
+def making() -> list[Making]:
+    """Return the files that are being built for this visitor: a list to add to and to take from."""
+    return cast("list[Making]", st.session_state.setdefault(MAKING, []))
 
 
 def explain(

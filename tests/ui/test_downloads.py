@@ -16,6 +16,7 @@ from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui.components.downloads import (
     Choice,
     _archive,
+    _cases,
     _heatmap,
     _heatmap_name,
     _record,
@@ -38,7 +39,7 @@ def choice_of(explainer: Explainer, film: Radiograph, **others: Any) -> Choice:
     settings = Settings("all", LAYER, "gradcam", "shared", "turbo", 0.45)
     export = Export(explainer.classifier, settings, "cxr_gradcam test")
     shown = Shown(film, "upload", "first")
-    return Choice(shown, explainer.explain(film, [LAYER]), "COVID", export, others)
+    return Choice(shown, explainer.explain(film, [LAYER]), "COVID", export, others, [])
 
 
 def film_of(seed: int, name: str = "film.png") -> Radiograph:
@@ -82,3 +83,20 @@ def test_a_zip_of_all_uploads_has_a_folder_for_each(several: Choice) -> None:
     folders = {Path(name).parts[0] for name in archive.namelist() if "/" in name}
     assert folders == {"1-film", "2-second"}
     assert "broken.png is damaged" in archive.read("summary.csv").decode()
+
+
+def test_a_file_on_all_uploads_says_how_far_it_is(several: Choice) -> None:
+    seen = []
+    for _ in _cases(several, "Report"):
+        (file,) = several.making
+        seen.append((file.what, file.done, file.total))
+    assert seen == [("Report", i, 3) for i in range(3)]
+    assert not several.making
+
+
+def test_a_file_that_cannot_be_built_is_not_said_to_be_under_way(several: Choice) -> None:
+    cases = _cases(several, "Report")
+    next(cases)
+    assert several.making
+    cases.close()
+    assert not several.making

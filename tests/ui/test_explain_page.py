@@ -18,10 +18,10 @@ from cxr_gradcam.familiarity import fit_familiarity
 from cxr_gradcam.localisation import localise
 from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom, write_phantoms
 from cxr_gradcam.ui import shared
-from cxr_gradcam.ui.components import localisation
+from cxr_gradcam.ui.components import downloads, localisation
 from cxr_gradcam.ui.components.viewer import ZERO_MAP
 from cxr_gradcam.ui.models import CHECKPOINT_VARIABLE
-from cxr_gradcam.ui.session import MAX_EXPLANATIONS, Keys
+from cxr_gradcam.ui.session import MAKING, MAX_EXPLANATIONS, Keys, Making
 from tests.ui.visiting import (
     cam_of,
     check,
@@ -263,6 +263,17 @@ def test_a_link_opens_the_same_film_of_the_dataset(dataset: Path) -> None:
     assert colleague.selectbox(key=Keys.DATASET_FILE).value == "Viral Pneumonia-phantom-7.png"
     colleague.selectbox(key=Keys.SAMPLE).select("Normal-2").run()
     assert dict(colleague.query_params) == {"sample": "Normal-2"}
+
+
+def test_a_file_on_all_uploads_shows_how_far_it_is_while_it_is_built() -> None:
+    page = drop(open_page(), ("one.png", png(seed=1)), ("two.png", png(seed=2)))
+    page.toggle(key=downloads.Keys.EVERY_UPLOAD).set_value(True).run()
+    assert not page.get("progress")
+    page.session_state[MAKING].append(Making("Report", 2, 1))
+    page.run()
+    check(page)
+    (bar,) = page.get("progress")
+    assert (bar.proto.text, bar.proto.value) == ("Report: 1 of 2 radiographs", 50)
 
 
 def test_an_upload_has_no_address() -> None:

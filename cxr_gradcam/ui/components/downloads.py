@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -31,9 +31,10 @@ from cxr_gradcam.export import (
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
 from cxr_gradcam.render import COLORMAPS
 from cxr_gradcam.report import Case, Unreadable, write_report
+from cxr_gradcam.ui import session
 from cxr_gradcam.ui.components import source
 from cxr_gradcam.ui.components.controls import Look
-from cxr_gradcam.ui.session import Shown
+from cxr_gradcam.ui.session import Making, Shown
 from cxr_gradcam.ui.text import file_part
 from cxr_gradcam.words import layer_name
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 ALL = "all"
+REPORT, ARCHIVE = "Report", "Everything ZIP"
+LOOK_SECONDS = 1.0  # between two looks at how far a file on all uploads is
 
 
 class Keys:
@@ -67,6 +70,7 @@ class Choice:
         class_name: whose overlay and heatmap.
         export: the model, the settings and the program; of all classes.
         others: the visitor's other files, for a report on all of them; by their ids.
+        making: where a file says how far it is while it is built.
     """
 
     shown: Shown
@@ -74,6 +78,7 @@ class Choice:
     class_name: str
     export: Export
     others: Mapping[str, UploadedFile]
+    making: list[Making]
 
     @property
     def radiograph(self) -> Radiograph:
@@ -88,11 +93,15 @@ def downloads(
     with st.container(key="downloads", gap="small"):
         with st.container(key="download_buttons"):
             places = [st.container() for _ in range(5)]
+        progress = st.container()
         with st.expander("How the files look"):
             settings = _choose_settings(look)
             others = _choose_others(shown)
     export = Export(explainer.classifier, settings, f"cxr_gradcam {__version__}")
-    choice = Choice(shown, explanation, class_name, export, others)
+    choice = Choice(shown, explanation, class_name, export, others, session.making())
+    if others:
+        with progress:
+            st.fragment(_progress, run_every=LOOK_SECONDS)(choice.making)
     film = _stem(choice)
     mapped = "-".join(file_part(part) for part in (class_name, layer_name(look.layer), look.method))
     everything = "radiographs" if others else film
@@ -100,8 +109,8 @@ def downloads(
         ("Overlay PNG", Keys.OVERLAY, _overlay, f"{film}-overlay-{mapped}.png", "image/png"),
         ("Heatmap NPY", Keys.HEATMAP, _heatmap, _heatmap_name(choice, mapped), "application/npy"),
         ("Record JSON", Keys.RECORD, _record, f"{film}-{RECORD}", "application/json"),
-        ("Report", Keys.REPORT, _report, f"{everything}-report.html", "text/html"),
-        ("Everything ZIP", Keys.ARCHIVE, _archive, f"{everything}.zip", "application/zip"),
+        (REPORT, Keys.REPORT, _report, f"{everything}-report.html", "text/html"),
+        (ARCHIVE, Keys.ARCHIVE, _archive, f"{everything}.zip", "application/zip"),
     ]
     for place, (label, key, build, name, kind) in zip(places, files, strict=True):
         place.download_button(
@@ -114,6 +123,13 @@ def downloads(
             width="stretch",
             on_click="ignore",
         )
+
+
+def _progress(making: Sequence[Making]) -> None:
+    """Draw how far the files are that are being built now."""
+    for file in list(making):
+        words = f"{file.what}: {file.done} of {file.total} radiographs"
+        st.progress(file.done / file.total, words)
 
 
 def _choose_settings(look: Look) -> Settings:
@@ -188,13 +204,13 @@ def _record(choice: Choice) -> bytes:
 
 
 def _report(choice: Choice) -> bytes:
-    return write_report(_cases(choice), choice.export, datetime.now().astimezone()).encode()
+    return write_report(_cases(choice, REPORT), choice.export, datetime.now().astimezone()).encode()
 
 
 def _archive(choice: Choice) -> bytes:
     file = BytesIO()
     try:
-        write_archive(file, _cases(choice), choice.export, datetime.now().astimezone())
+        write_archive(file, _cases(choice, ARCHIVE), choice.export, datetime.now().astimezone())
     except ArchiveTooLargeError as error:
         file = BytesIO()
         with ZipFile(file, "w") as archive:  # what is promised is a ZIP, so it says why in one
@@ -202,15 +218,29 @@ def _archive(choice: Choice) -> bytes:
     return file.getvalue()
 
 
-def _cases(choice: Choice) -> Iterator[Case | Unreadable]:
-    """Give the radiograph on the page, then the other uploads, read again one at a time."""
-    yield Case(choice.radiograph.name, choice.radiograph, choice.explanation)
-    settings, explainer = choice.export.settings, Explainer(choice.export.classifier)
-    for file in choice.others.values():
-        try:
-            film = load_radiograph(BytesIO(file.getbuffer()), name=file.name)
-        except RadiographError as error:
-            yield Unreadable(file.name, str(error))
-            continue
-        explanation = explainer.explain(film, [settings.layer], method=settings.method)
-        yield Case(file.name, film, explanation)
+def _cases(choice: Choice, what: str) -> Iterator[Case | Unreadable]:
+    """Give the radiograph on the page, then the other uploads, read again one at a time.
+
+    Those that were taken are counted where the page can see it.
+    """
+    file = Making(what, 1 + len(choice.others))
+    choice.making.append(file)
+    try:
+        yield Case(choice.radiograph.name, choice.radiograph, choice.explanation)
+        explainer = Explainer(choice.export.classifier)
+        for upload in choice.others.values():
+            file.done += 1
+            yield _read_again(upload, explainer, choice.export.settings)
+    finally:
+        choice.making.remove(file)
+
+
+def _read_again(
+    upload: UploadedFile, explainer: Explainer, settings: Settings
+) -> Case | Unreadable:
+    try:
+        film = load_radiograph(BytesIO(upload.getbuffer()), name=upload.name)
+    except RadiographError as error:
+        return Unreadable(upload.name, str(error))
+    explanation = explainer.explain(film, [settings.layer], method=settings.method)
+    return Case(upload.name, film, explanation)

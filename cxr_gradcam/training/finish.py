@@ -18,7 +18,7 @@ from cxr_gradcam.training.loop import Learner, measure_norms, pooled_features, v
 from cxr_gradcam.training.network import CLASSIFIER
 from cxr_gradcam.training.optimisation import statistics_of
 from cxr_gradcam.training.record import BEST_FILE, quick_scores, save_best
-from cxr_gradcam.training.report import METRICS
+from cxr_gradcam.training.report import reported
 from cxr_gradcam.training.run import Run
 from cxr_gradcam.training.scores import evaluate_logits, fit_bias, fit_temperature
 from cxr_gradcam.training.state import Position
@@ -29,12 +29,12 @@ _MOST_FAMILIAR = 2000  # training films that show what is familiar; more change 
 
 
 def is_finished(out: Path) -> bool:
-    """Whether the run in this folder has nothing left to do, its report included."""
+    """Whether the run in this folder has nothing left to do: its report is of its best weights."""
     try:
         best = load_checkpoint(out / BEST_FILE)
     except CheckpointError:
         return False
-    return bool(best.training.get("finished")) and (out / EVALUATION / METRICS).exists()
+    return bool(best.training.get("finished")) and reported(out / EVALUATION) == best.digest
 
 
 def finish(
@@ -43,27 +43,33 @@ def finish(
     """Calibrate the best weights, learn what is familiar to them, report on the test images."""
     try:
         best = load_checkpoint(run.out / BEST_FILE)
-    except CheckpointError as error:
-        raise TrainingError(f"The best weights of this run are gone: {error}") from None
+    except CheckpointError:
+        raise TrainingError(
+            f"The best weights of this run, {run.out / BEST_FILE}, are gone or damaged: put them "
+            "back and --resume, or start anew with another --out."
+        ) from None
     run.accelerator.wait_for_everyone()  # all have read the checkpoint that the first replaces
     if "test" not in best.metrics:  # or they are calibrated: once is enough
         best = _calibrated(run, learner, images, val_images, best)
     if not run.is_first:
         return
-    training = run.provenance.to_dict(position, learner)
-    save_best(replace(best, training=training | {"finished": False}), run.out)
+    training = run.provenance.to_dict(position, learner) | {"finished": position.is_done}
+    save_best(replace(best, training=training), run.out)
     classifier = load_classifier(run.out / BEST_FILE, device=run.accelerator.device.type)
     count = len(run.splits.test)
     with run.display.bar("Evaluating on the test images", count) as bar:
+
+        def report_share(share: float) -> None:
+            run.watch.check()
+            bar.move_to(round(share * count))
+
         scores = evaluate_samples(
             classifier,
             [(sample.path, sample.label) for sample in run.splits.test],
             run.out / EVALUATION,
             groups=[sample.group for sample in run.splits.test],
-            progress=lambda share: bar.move_to(round(share * count)),
+            progress=report_share,
         )
-    # Said last, so that a report cut short is written again.
-    save_best(replace(best, training=training | {"finished": position.is_done}), run.out)
     run.display.say(
         f"On {count} test images: accuracy {scores['accuracy']['value']:.3f}, "
         f"temperature {classifier.temperature:.2f}; the report is in {run.out / EVALUATION}."

@@ -3,6 +3,7 @@
 These runs have two teachers, so that a step which hears the wrong one shows.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -135,6 +136,8 @@ def test_a_run_stopped_by_its_time_and_by_sigterm_ends_as_one_that_was_not(
 
 def test_a_finished_run_says_so(launcher: Launcher, whole_run: tuple[Path, float]) -> None:
     before = (whole_run[0] / "best.safetensors").read_bytes()
+    metrics = json.loads((whole_run[0] / "evaluation" / "metrics.json").read_bytes())
+    assert metrics["checkpoint"] == hashlib.sha256(before).hexdigest()
     code, text = launcher.end("--out", whole_run[0], "--resume")
     assert (code, text) == (0, "This run is finished already.\n")
     assert (whole_run[0] / "best.safetensors").read_bytes() == before
@@ -160,10 +163,10 @@ def test_a_report_that_could_not_be_written_is_written_when_it_can(
     shutil.copytree(whole_run[0], out)
     last = out / "evaluation" / "worst_errors.png"
     shutil.rmtree(last.parent)
-    last.mkdir(parents=True)  # where the report's last file belongs
+    last.mkdir(parents=True)  # where the report's last picture belongs
     code, text = launcher.end("--out", out, "--resume")
     assert code == 1, text
-    assert (out / "evaluation" / "metrics.json").exists()
+    assert not (out / "evaluation" / "metrics.json").exists()  # which stands for a whole report
     last.rmdir()
     code, text = launcher.end("--out", out, "--resume")
     assert code == 0, text

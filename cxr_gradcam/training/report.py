@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
@@ -17,7 +18,7 @@ from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.files import write_whole
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
 from cxr_gradcam.render import DISCLAIMER, NO_EVIDENCE, overlay
-from cxr_gradcam.tables import inert
+from cxr_gradcam.tables import inert, summary_cells, summary_header
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ WORST = 8  # errors on the sheet
 FEW = 10  # films in a bin, below which its accuracy is mostly chance
 _INK, _MUTED, _BLUE, _PALE, _RED = "0.15", "0.4", "#2a6fbb", "#b5cde8", "#c8452f"
 _DPI = 150
-_ROW_HEIGHT, _HEADING_HEIGHT = 2.45, 0.55  # inches
+_ROW_HEIGHT, _HEADING_HEIGHT = 2.6, 0.55  # inches
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def write_report(
     predictions: Sequence[Prediction],
     out: Path,
 ) -> None:
-    """Write all files of a report; each appears whole or not at all.
+    """Write all files of a report; each appears whole or not at all, the metrics last.
 
     Args:
         explainer: shows the worst errors.
@@ -77,11 +78,19 @@ def write_report(
     """
     out.mkdir(parents=True, exist_ok=True)
     names = explainer.classifier.class_names
-    write_metrics(metrics, out / METRICS)
     write_predictions(predictions, names, out / PREDICTIONS)
     _save(confusion_figure(metrics["confusion_matrix"], names), out / CONFUSION_MATRIX)
     _save(reliability_figure(metrics["calibration"]), out / RELIABILITY)
     _save(worst_errors_figure(explainer, predictions), out / WORST_ERRORS)
+    write_metrics(metrics, out / METRICS)
+
+
+def reported(out: Path) -> str:
+    """Return which checkpoint a folder holds a whole report of: its SHA-256, "" where none."""
+    try:
+        return str(json.loads((out / METRICS).read_bytes())["checkpoint"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def write_metrics(metrics: Mapping[str, Any], path: Path) -> None:
@@ -96,19 +105,23 @@ def write_predictions(
     """Write a row per file: file, label, predicted, a probability column per class, error."""
     table = StringIO(newline="")
     writer = csv.writer(table)
-    writer.writerow(("file", "label", "predicted", *class_names, "error"))
+    file, *said = summary_header(class_names)
+    writer.writerow((file, "label", *said))
     for one in predictions:
-        said = ("", *("" for _ in class_names))
-        if not one.error:
-            # Nine digits give a float32 back exactly.
-            said = (class_names[one.predicted], *(f"{p:.9g}" for p in one.probabilities))
-        writer.writerow((inert(str(one.path)), class_names[one.label], *said, inert(one.error)))
+        predicted = "" if one.error else class_names[one.predicted]
+        file, *said = summary_cells(
+            str(one.path), predicted, one.probabilities, one.error, len(class_names)
+        )
+        writer.writerow((file, inert(class_names[one.label]), *said))
     write_whole(path, table.getvalue().encode(errors="backslashreplace"))
 
 
 def _save(figure: Figure, path: Path) -> None:
     picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=_DPI, facecolor="white")
+    with warnings.catch_warnings():
+        # A name in a script that matplotlib's own font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(picture, format="png", dpi=_DPI, facecolor="white")
     write_whole(path, picture.getvalue())
 
 
@@ -252,9 +265,12 @@ def _heading(errors: int, shown: int, predictions: Sequence[Prediction]) -> str:
     films = f"{read} film{'' if read == 1 else 's'}"
     if not errors:
         return f"No errors among {films}. {DISCLAIMER}"
+    counted = f"{errors} of {films} classified wrongly"
+    if not shown:
+        return f"{counted}; the worst can no longer be read. {DISCLAIMER}"
     which = f", the {shown} worst" if shown < errors else ""
     return (
-        f"{errors} of {films} classified wrongly{which}. {DISCLAIMER}\n"
+        f"{counted}{which}. {DISCLAIMER}\n"
         "Grad-CAM at the last layer, both classes of a film on one scale."
     )
 
@@ -279,7 +295,8 @@ def _draw_error(
         _draw_cam(axes, film, explanation, name)
         share = explanation.probabilities[name]
         colour = _RED if role == "predicted" else _INK
-        axes.set_title(f"{role}: {_shown(name)} {share:.1%}", fontsize=8.5, color=colour)
+        title = f"{role}, {share:.1%}\n{_shortened(name.replace('_', ' '))}"
+        axes.set_title(title, fontsize=8.5, color=colour)
     for axes in panels:
         _quiet(axes)
         axes.set_xticks([])
@@ -289,7 +306,9 @@ def _draw_error(
 def _draw_cam(axes: Axes, film: Radiograph, explanation: Explanation, name: str) -> None:
     axes.imshow(overlay(film, explanation.heatmap(name, scale="shared")))
     if explanation.peak(name) <= 0:
-        axes.set_xlabel(NO_EVIDENCE, fontsize=8)
+        box = {"boxstyle": "square", "facecolor": "black", "edgecolor": "none", "alpha": 0.6}
+        place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "bottom"}
+        axes.text(0.5, 0.04, NO_EVIDENCE, fontsize=8, color="white", bbox=box, **place)
 
 
 def _shown(name: str) -> str:

@@ -74,7 +74,8 @@ def fit_bias(logits: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLik
     whatever the films weighed in its training: it comes to know those it trained on by heart. This
     is the bias of bias-corrected temperature scaling, Alexandari 2020 (arXiv 1901.06852): at the
     temperature of `fit_temperature` it minimises the weighted negative log-likelihood. A normal
-    prior with the standard deviation `BIAS_SPREAD` keeps a few films from moving it far.
+    prior with the standard deviation `BIAS_SPREAD` keeps a few films from moving it far. A class
+    of which there is no film stays where it is.
 
     Args:
         logits: (N, K), of validation films, N > 0.
@@ -91,19 +92,21 @@ def fit_bias(logits: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLik
     logits, labels = _checked(logits, labels)
     films = np.asarray(weights, np.float64)[labels]
     films /= films.mean()
-    targets = np.eye(logits.shape[1])[labels]
+    moved = np.zeros(logits.shape[1])
+    known, places = np.unique(labels, return_inverse=True)
+    scaled, targets = logits[:, known] / temperature, np.eye(len(known))[places]
 
     def loss(bias: Floats) -> tuple[float, Floats]:
         """Negative log posterior, and its gradient."""
-        likelihoods = log_softmax(logits / temperature + bias, axis=1)
+        likelihoods = log_softmax(scaled + bias, axis=1)
         residual = np.exp(likelihoods) - targets
         return (
             float((bias**2).sum() / (2 * BIAS_SPREAD**2) - films @ (likelihoods * targets).sum(1)),
             bias / BIAS_SPREAD**2 + films @ residual,
         )
 
-    bias = minimize(loss, np.zeros(logits.shape[1]), jac=True, method="BFGS").x
-    moved: Floats = temperature * (bias - bias.mean())
+    bias = minimize(loss, np.zeros(len(known)), jac=True, method="BFGS").x
+    moved[known] = temperature * (bias - bias.mean())
     return moved
 
 

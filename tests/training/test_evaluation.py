@@ -2,7 +2,9 @@
 
 import csv
 import json
+import shutil
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import pytest
 from scipy.special import log_softmax, softmax
 from sklearn import metrics as sk
 
-from cxr_gradcam.classifier import Classifier
+from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
+from cxr_gradcam.classifier import Classifier, load_classifier
 from cxr_gradcam.dataset import DatasetError, read_dataset
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, write_phantoms
@@ -23,9 +26,11 @@ from cxr_gradcam.training import scores
 from cxr_gradcam.training.evaluation import evaluate_samples, find_samples
 from cxr_gradcam.training.report import (
     Prediction,
+    _save,
     confusion_figure,
     reliability_figure,
     worst_errors_figure,
+    write_predictions,
 )
 from cxr_gradcam.training.scores import (
     TEMPERATURES,
@@ -307,6 +312,16 @@ def test_a_few_films_hardly_move_the_bias() -> None:
     assert np.abs(right).max() < 0.1
 
 
+def test_a_class_of_which_there_is_no_film_keeps_its_bias() -> None:
+    logits, labels = made_up(2000)
+    missed = np.array([0.5, -0.5, 0.0])
+    kept = labels != 2
+    found = fit_bias((logits - missed)[kept], labels[kept], np.ones(3))
+    assert found[2] == 0
+    np.testing.assert_allclose(found, missed, atol=0.15)
+    assert not fit_bias(logits[labels == 1], labels[labels == 1], np.ones(3)).any()
+
+
 def test_bias_refuses_what_temperature_refuses() -> None:
     with pytest.raises(ValueError, match="whole numbers from 0 to 2"):
         fit_bias(np.zeros((1, 3)), [3], np.ones(3))
@@ -430,6 +445,19 @@ def test_a_report_that_cannot_be_written(
         evaluate_samples(classifier, drawn[:1], tmp_path / "file", bootstrap=1)
 
 
+def test_no_cell_of_the_predictions_is_a_formula(tmp_path: Path) -> None:
+    names = ("=1+1", "b")
+    written = [Prediction(Path("-x.png"), 0, (0.0, 1.0), (0.25, 0.75)),
+               Prediction(Path("@y.png"), 1, error="+3")]  # fmt: skip
+    write_predictions(written, names, tmp_path / "predictions.csv")
+    lines = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert list(csv.reader(lines)) == [
+        ["file", "label", "predicted", "./=1+1", "b", "error"],
+        ["./-x.png", "./=1+1", "b", "0.25", "0.75", ""],
+        ["./@y.png", "b", "", "", "", "./+3"],
+    ]
+
+
 # ----------------------------------------------------------------------------------- which samples
 
 
@@ -507,6 +535,42 @@ def test_worst_errors_come_first(drawn: list[tuple[Path, str]], explainer: Expla
     assert said.index(paths[1].name) < said.index(paths[0].name)
     assert paths[2].name not in said
     assert len(figure.axes) == 6  # two errors, three pictures each
+
+
+def test_the_note_of_an_empty_map_lies_in_its_picture(
+    drawn: list[tuple[Path, str]], tmp_path: Path
+) -> None:
+    """Below it, it would lie on the title of the next film, or be cut off by the sheet's edge."""
+    checkpoint = load_checkpoint()
+    weights = dict(checkpoint.weights)
+    rows = weights["classifier.weight"].clone()
+    rows[3] = -1  # nothing speaks for the last class
+    save_checkpoint(
+        replace(checkpoint, weights=weights | {"classifier.weight": rows}),
+        tmp_path / "blind.safetensors",
+    )
+    explainer = Explainer(load_classifier(tmp_path / "blind.safetensors"))
+    sure = (0.9997, 0.0001, 0.0001, 0.0001)
+    names = (f"{'long' * 20}.png", "肺.png", "c.png")
+    films = [Path(shutil.copy(drawn[0][0], tmp_path / name)) for name in names]
+    figure = worst_errors_figure(explainer, [prediction(path, 3, sure) for path in films])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _save(figure, tmp_path / "sheet.png")
+    notes = [axes.texts[0] for axes in figure.axes if axes.texts]
+    assert len(notes) == len(films)
+    for note in notes:
+        box, picture = note.get_window_extent(), note.axes.get_window_extent()
+        assert picture.x0 <= box.x0 <= box.x1 <= picture.x1
+        assert picture.y0 <= box.y0 <= box.y1 <= picture.y1
+
+
+def test_errors_that_have_vanished_are_not_said_to_be_shown(
+    tmp_path: Path, explainer: Explainer
+) -> None:
+    gone = prediction(tmp_path / "gone.png", 0, (0.1, 0.7, 0.1, 0.1))
+    said = texts(worst_errors_figure(explainer, [gone]))
+    assert "1 of 1 film classified wrongly; the worst can no longer be read." in said
 
 
 def test_no_errors_is_worth_a_sheet_too(

@@ -39,10 +39,13 @@ class Dataset:
     Attributes:
         root: the folder.
         images: class name -> its image files, in natural order; no class is empty.
+        no_images: folders that hold none where images are looked for, so are no classes; in
+            natural order.
     """
 
     root: Path
     images: Mapping[str, tuple[Path, ...]]
+    no_images: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -120,7 +123,13 @@ def find_dataset(
     """
     named = environment.get(ENVIRONMENT_VARIABLE, "").strip()
     if named:
-        return read_dataset(Path(named).expanduser())
+        root = Path(named).expanduser()
+        if not root.is_dir():
+            raise DatasetError(
+                f"There is no dataset folder at {root}: correct {ENVIRONMENT_VARIABLE}, which "
+                "names it."
+            )
+        return read_dataset(root)
     default = (working_folder or Path.cwd()) / DEFAULT_FOLDER
     return read_dataset(default) if default.is_dir() else None
 
@@ -132,18 +141,17 @@ def read_dataset(root: Path) -> Dataset:
         DatasetError: when the folder is missing, may not be read, or holds no class with images.
     """
     if not root.is_dir():
-        raise DatasetError(
-            f"There is no dataset folder at {root}: check the path, or {ENVIRONMENT_VARIABLE}."
-        )
+        raise DatasetError(f"There is no dataset folder at {root}: check the path.")
     found: dict[str, list[Path]] = {}
     try:
         for folder in _class_folders(root):
             found.setdefault(folder.name, []).extend(_images(folder))
     except OSError as error:
         raise _cannot_read(root, error) from None
+    names = sorted(found, key=natural_key)
     images = {
         name: tuple(sorted(found[name], key=lambda path: natural_key(str(path.relative_to(root)))))
-        for name in sorted(found, key=natural_key)
+        for name in names
         if found[name]
     }
     if not images:
@@ -151,7 +159,7 @@ def read_dataset(root: Path) -> Dataset:
             f"{root} holds no images in class folders: arrange them as <Class>/images/*.png, "
             "<Class>/*.png or train/<Class>/*.png."
         )
-    return Dataset(root, images)
+    return Dataset(root, images, tuple(name for name in names if name not in images))
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:

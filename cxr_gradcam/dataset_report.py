@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ class Report:
         groups_across_splits: how many lie in several of the splits that the folder came with.
         unreadable: file, relative to the folder -> why it cannot be read; these are left out.
         splits: split -> class -> how many images.
+        no_images: folders beside the classes that hold no images themselves.
     """
 
     images: Mapping[str, int]
@@ -31,6 +32,7 @@ class Report:
     groups_across_splits: int
     unreadable: Mapping[str, str]
     splits: Mapping[str, Mapping[str, int]]
+    no_images: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""
@@ -45,18 +47,17 @@ class Report:
             },
             "unreadable": dict(self.unreadable),
             "splits": {name: dict(counts) for name, counts in self.splits.items()},
+            "no_images": list(self.no_images),
         }
 
     def __str__(self) -> str:
         """Return the report as a table and a few sentences, for a terminal."""
         columns = {"images": self.images, **self.splits}
-        rows = {name: [column[name] for column in columns.values()] for name in self.images}
-        rows["all"] = [sum(column.values()) for column in columns.values()]
-        width = max(map(len, rows))
+        rows = [(name, [column[name] for column in columns.values()]) for name in self.images]
+        rows.append(("all", [sum(column.values()) for column in columns.values()]))
+        width = max(len(name) for name, _ in rows)
         lines = [" " * width + "".join(f"{name:>9}" for name in columns)]
-        lines += [
-            f"{name:<{width}}" + "".join(f"{n:>9,}" for n in row) for name, row in rows.items()
-        ]
+        lines += [f"{name:<{width}}" + "".join(f"{n:>9,}" for n in row) for name, row in rows]
         return "\n".join([*lines, *self._sentences()])
 
     def _sentences(self) -> Iterator[str]:
@@ -72,6 +73,18 @@ class Report:
             yield (
                 f"{self.groups_across_splits:,} of the groups lie in several of the folder's own "
                 "splits: figures on val and test will flatter the model."
+            )
+        for split, counts in self.splits.items():
+            missing = [name for name, count in counts.items() if not count]
+            if 0 < len(missing) < len(counts):
+                yield (
+                    f"{split} holds no images of {', '.join(missing)}: its figures say nothing of "
+                    "them."
+                )
+        if self.no_images:
+            yield (
+                f"Left out, as they hold no images themselves: {', '.join(self.no_images)}. Those "
+                "of a class belong into its folder or the folder images in it, not deeper."
             )
         if self.unreadable:
             yield f"{len(self.unreadable):,} files cannot be read and are left out:"

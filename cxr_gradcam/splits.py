@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,11 @@ class Sample:
         path: the image file.
         label: its class.
         group: near-duplicates share this number and must stay in one split.
-        lung_mask: its lung mask, where the dataset has one.
     """
 
     path: Path
     label: str
     group: int
-    lung_mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,8 @@ class Splits:
             root: the dataset folder, which the names are relative to.
         """
         names = sorted(_below(one.path, root) for one in self.test)
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()
+        # A file name may hold bytes that are no UTF-8; Python keeps each as a surrogate.
+        return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
 
 
 # --------------------------------------------------------------------------------------- splitting
@@ -94,7 +93,8 @@ def split_dataset(
     """Read every image of a dataset once, group near-duplicates and share the groups out.
 
     A folder laid out as train, val and test keeps its own splits; of `val` and `test`, what it
-    lacks is taken from its train images. Every split gets each class at least once.
+    lacks is taken from its train images. Every split that is made here gets each class at least
+    once.
 
     Args:
         dataset: the folder, as `read_dataset` lists it.
@@ -127,7 +127,7 @@ def split_dataset(
         for name in SPLITS
     }
     splits = Splits(dataset.classes, **parts)
-    return splits, _report(splits, unreadable)
+    return splits, replace(_report(splits, unreadable), no_images=dataset.no_images)
 
 
 def _read_samples(
@@ -150,7 +150,7 @@ def _read_samples(
                 progress(done / len(files))
     groups = group_duplicates(np.array(hashes, np.bool_).reshape(len(hashes), HASH_BITS))
     samples = [
-        Sample(path, label, int(group), dataset.lung_masks.get(path))
+        Sample(path, label, int(group))
         for (path, label), group in zip(readable, groups, strict=True)
     ]
     return samples, unreadable
@@ -192,8 +192,9 @@ def _places(
         )
     except TooFewGroupsError as error:
         where = dataset.root / "train" if any(own) else dataset.root
+        images = "1 readable image" if error.groups == 1 else f"{error.groups} readable images"
         raise DatasetError(
-            f"{where} holds {error.groups} readable images of the class "
+            f"{where} holds {images} of the class "
             f"{dataset.classes[error.class_index]} that differ from each other, too few for "
             f"{' and '.join(names)}: add images, or repair those that cannot be read."
         ) from None
@@ -274,13 +275,7 @@ def load_splits(path: Path, root: Path) -> Splits:
 
 
 def _to_row(sample: Sample, root: Path) -> dict[str, Any]:
-    mask = sample.lung_mask
-    return {
-        "file": _below(sample.path, root),
-        "class": sample.label,
-        "group": sample.group,
-        "lung_mask": None if mask is None else _below(mask, root),
-    }
+    return {"file": _below(sample.path, root), "class": sample.label, "group": sample.group}
 
 
 def _below(path: Path, root: Path) -> str:
@@ -289,10 +284,7 @@ def _below(path: Path, root: Path) -> str:
 
 
 def _from_row(row: Mapping[str, Any], root: Path) -> Sample:
-    mask = row["lung_mask"]
-    return Sample(
-        root / row["file"], row["class"], int(row["group"]), None if mask is None else root / mask
-    )
+    return Sample(root / row["file"], row["class"], int(row["group"]))
 
 
 def _is_sound(splits: Splits) -> bool:
@@ -301,17 +293,12 @@ def _is_sound(splits: Splits) -> bool:
 
 
 def _check_files(splits: Splits, root: Path) -> None:
-    """Say now, not after hours of training, that an image or mask is gone."""
-    named = (
-        file
-        for samples in splits.by_name().values()
-        for sample in samples
-        for file in (sample.path, sample.lung_mask)
-        if file is not None
-    )
+    """Say now, not after hours of training, that an image is gone."""
+    named = (sample.path for samples in splits.by_name().values() for sample in samples)
     gone = [file for file in named if not file.is_file()]
     if gone:
+        files = "1 file" if len(gone) == 1 else f"{len(gone):,} files"
         raise DatasetError(
-            f"{len(gone):,} files of the splits are gone from {root}, first {gone[0]}: "
-            "put them back, check the path, or start a new run."
+            f"Gone from {root}: {files} of the splits, first {gone[0]}. "
+            "Put back what is missing, check the path, or start a new run."
         )

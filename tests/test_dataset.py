@@ -120,8 +120,18 @@ def test_no_folder_set_up_is_no_dataset(tmp_path: Path) -> None:
 
 
 def test_missing_folder_says_where_to_look(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no dataset folder at .*gone: check the path"):
-        find_dataset({"CXR_DATA": str(tmp_path / "gone")}, tmp_path)
+    gone = tmp_path / "gone"
+    with pytest.raises(DatasetError, match=r"no dataset folder at .*gone: correct CXR_DATA"):
+        find_dataset({"CXR_DATA": str(gone)}, tmp_path)
+    with pytest.raises(DatasetError, match=r"no dataset folder at .*gone: check the path\.$"):
+        read_dataset(gone)
+
+
+def test_a_folder_whose_images_lie_deeper_is_no_class_and_is_named(tmp_path: Path) -> None:
+    make(tmp_path, "A/1.png", "B/patient 1/1.png", "C/images/1.png", "D/notes.txt")
+    found = read_dataset(tmp_path)
+    assert found.classes == ("A", "C")
+    assert found.no_images == ("B", "D")
 
 
 def test_folder_without_classes_says_how_to_arrange_it(tmp_path: Path) -> None:

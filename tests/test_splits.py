@@ -114,15 +114,6 @@ def test_neither_the_place_of_the_folder_nor_the_order_of_listing_counts(
     assert names(split_dataset(read_dataset(moved))[0]) == names(splits)
 
 
-def test_masks_are_found_by_name(splits: Splits) -> None:
-    for sample in everything(splits):
-        if sample.path.stem.startswith("copy-of-"):
-            assert sample.lung_mask is None
-        else:
-            mask = sample.path.parent.parent / "masks" / f"{sample.path.stem}.png"
-            assert sample.lung_mask == mask
-
-
 def test_progress_runs_from_nothing_to_all(dataset: Dataset) -> None:
     seen: list[float] = []
     split_dataset(dataset, progress=seen.append)
@@ -159,9 +150,6 @@ def test_flat_layout_gives_the_same_splits(root: Path, splits: Splits) -> None:
         (folder / "images").rmdir()
     flat = split_dataset(read_dataset(root))[0]
     assert names(flat) == names(splits)
-    assert [s.lung_mask for s in flat.val] == [
-        root / s.label / "masks" / f"{s.path.stem}.png" for s in flat.val
-    ]
 
 
 def arrange(root: Path, splits: Splits, *kept: str) -> Path:
@@ -238,6 +226,20 @@ def test_unreadable_files_are_named_skipped_and_counted(root: Path) -> None:
     assert broken not in {sample.path for sample in everything(splits)}
     assert report.images["COVID"] == 14
     assert "2 files cannot be read and are left out:\n  COVID/images/broken.png: " in str(report)
+
+
+def test_what_the_report_says_is_missing(root: Path, splits: Splits) -> None:
+    folder = arrange(root, splits, "train", "val", "test")
+    shutil.rmtree(folder / "val" / "Normal")
+    deep = folder / "train" / "Flu" / "patient 1"
+    deep.mkdir(parents=True)
+    shutil.copy(splits.train[0].path, deep)
+    made, report = split_dataset(read_dataset(folder))
+    assert "Normal" not in labels(made.val)
+    said = str(report)
+    assert "val holds no images of Normal: its figures say nothing of them." in said
+    assert "Left out, as they hold no images themselves: Flu." in said
+    assert report.to_dict()["no_images"] == ["Flu"]
 
 
 def test_a_file_that_vanishes_after_listing_is_an_unreadable_one(root: Path) -> None:
@@ -321,20 +323,23 @@ def test_class_order_odd_names_and_files_elsewhere_are_kept(tmp_path: Path) -> N
     inside.parent.mkdir(parents=True)
     inside.touch()
     outside.touch()
-    samples = (Sample(inside, "b", 0), Sample(outside, "a", 7, lung_mask=inside))
+    samples = (Sample(inside, "b", 0), Sample(outside, "a", 7))
     splits = Splits(("b", "a"), samples, (), ())
     save_splits(splits, tmp_path / "splits.json", tmp_path / "data")
     assert load_splits(tmp_path / "splits.json", tmp_path / "data") == splits
+    tested = replace(splits, test=samples)
+    assert tested.test_digest(tmp_path / "data") != splits.test_digest(tmp_path / "data")
 
 
-@pytest.mark.parametrize("lost", ["image", "mask"])
-def test_a_vanished_file_is_named(splits: Splits, master: Path, root: Path, lost: str) -> None:
+def test_a_vanished_image_is_named_and_a_mask_is_not_missed(
+    splits: Splits, master: Path, root: Path
+) -> None:
     save_splits(splits, root / "splits.json", master)
-    sample = next(s for s in splits.val if s.lung_mask is not None)
-    assert sample.lung_mask is not None
-    gone = root / (sample.path if lost == "image" else sample.lung_mask).relative_to(master)
+    for mask in root.glob("*/masks/*"):
+        mask.unlink()
+    gone = root / splits.val[0].path.relative_to(master)
     gone.unlink()
-    with pytest.raises(DatasetError, match=rf"1 files? of the splits .* gone.*{gone.name}"):
+    with pytest.raises(DatasetError, match=rf"Gone .* 1 file of the splits, first .*{gone.name}"):
         load_splits(root / "splits.json", root)
 
 

@@ -203,7 +203,7 @@ def _with_folder(asked: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("data") == KAGGLE:
         given["data"] = str(fetch_kaggle())
     elif "data" in given:
-        given["data"] = str(Path(given["data"]).expanduser().absolute())
+        given["data"] = str(Path(given["data"]).expanduser().resolve())
     if "weights" in given:
         given["weights"] = _full(given["weights"])
     if "teacher" in given:
@@ -214,7 +214,7 @@ def _with_folder(asked: Mapping[str, Any]) -> dict[str, Any]:
 def _full(weights: str) -> str:
     """Return the full path of a checkpoint's file, a word such as "bundled" as it is."""
     path = Path(weights)
-    return str(path.expanduser().absolute()) if path.suffix else weights
+    return str(path.expanduser().resolve()) if path.suffix else weights
 
 
 def main(argv: Sequence[str] | None = None) -> int:

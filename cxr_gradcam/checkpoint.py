@@ -122,10 +122,7 @@ def load_checkpoint(path: str | os.PathLike[str] = BUNDLED_CHECKPOINT) -> Checkp
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
-        raise CheckpointError(
-            f"There is no checkpoint at {path}: check the path, or leave it out to use the "
-            "bundled model."
-        ) from None
+        raise CheckpointError(f"There is no checkpoint at {path}: check the path.") from None
     except SafetensorError:
         raise CheckpointError(
             f"{path.name} is not a .safetensors file, or is damaged: choose a checkpoint "

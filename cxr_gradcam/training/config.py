@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -110,7 +111,7 @@ class Config:
             "val_share": (0 < self.val_share < 1, "between 0 and 1"),
             "test_share": (
                 0 < self.test_share < 1 - self.val_share,
-                "above 0, and less than 1 together with val_share",
+                "above 0, and less than 1 together with --val-share",
             ),
             "phantoms": (self.phantoms >= 0, "0 or more"),
             "lesion_weight": (self.lesion_weight >= 0, "0 or more"),
@@ -119,8 +120,9 @@ class Config:
             "seed": (0 <= self.seed < 2**32, "from 0 to 4294967295"),
         }
         for name, (right, expected) in checks.items():
-            if not right:
-                raise ConfigError(f"{option(name)} is {getattr(self, name)!r}: choose {expected}.")
+            value = getattr(self, name)
+            if not right or (isinstance(value, float) and not math.isfinite(value)):
+                raise ConfigError(f"{option(name)} is {value!r}: choose {expected}.")
 
 
 def option(name: str) -> str:

@@ -295,7 +295,7 @@ def measure_norms(
         learner: its average is changed.
         images: the training images.
         chosen: int64 (N,), which of them.
-        batch_size: images at once.
+        batch_size: images at once, at most.
         check: called before every batch. May raise, to end the run there.
     """
     network = learner.average.network
@@ -310,7 +310,8 @@ def measure_norms(
         norm.momentum = None  # the plain mean over all batches
         norm.train()
     try:
-        for batch in torch.split(chosen, batch_size):
+        # Batches count alike, so they are alike in size.
+        for batch in torch.tensor_split(chosen, -(-len(chosen) // batch_size)):
             check()
             films = to_unit(images.pixels[batch], learner.accelerator.device)
             with learner.accelerator.autocast():

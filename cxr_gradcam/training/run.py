@@ -121,6 +121,8 @@ def choose_config(out: Path, asked: Mapping[str, Any], *, resume: bool) -> Confi
         ConfigError: when the folder holds a run already, there is nothing to resume, or a value
             is out of its range or differs from that of the run.
     """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out: {out} is a file: choose a folder, which may be new.")
     exists = (out / CONFIG_FILE).exists()
     if resume and (exists or "data" not in asked):
         return resumed_config(out, asked)

@@ -2,12 +2,15 @@
 
 import inspect
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,7 @@ from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT, load_checkpoint, save_che
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import draw_phantom
+from cxr_gradcam.training import evaluation
 from cxr_gradcam.training.config import (
     Config,
     ConfigError,
@@ -61,6 +65,8 @@ def test_help_shows_the_defaults_of_the_config() -> None:
         (["--data", "{data}", "--epochs", "-1"], "--epochs is -1: choose 0 or more."),
         (["--data", "{data}", "--precision", "fp8"], "--precision is 'fp8': choose one of auto"),
         (["--data", "{data}", "--learning-rate", "nan"], "--learning-rate is nan: choose above 0."),
+        (["--data", "{data}", "--warmup-epochs", "inf"], "--warmup-epochs is inf: choose 0 or"),
+        (["--data", "{data}", "--val-share", "0.6", "--test-share", "0.5"], "with --val-share."),
         (["--data", "{data}", "--device", "tpu"], "There is no device 'tpu'"),
         (
             ["--data", "{data}", "--weights", "gone.safetensors"],
@@ -103,6 +109,22 @@ def test_a_folder_with_a_run_is_not_overwritten(
     save_config(Config(str(phantom_data)), tmp_path)
     assert train.main(["--out", str(tmp_path), "--data", str(phantom_data)]) == 2
     assert "holds a run already: add --resume" in capsys.readouterr().err
+
+
+def test_a_file_is_no_folder_for_a_run(
+    tmp_path: Path, phantom_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert train.main(["--out", str(tmp_path / "file"), "--data", str(phantom_data)]) == 2
+    assert "file is a file: choose a folder" in capsys.readouterr().err
+
+
+def test_the_data_is_the_same_by_any_path_to_it(tmp_path: Path) -> None:
+    plain = {"data": str(tmp_path), "weights": str(tmp_path / "a.safetensors")}
+    around = {
+        name: f"{tmp_path}/x/../{Path(path).relative_to(tmp_path)}" for name, path in plain.items()
+    }
+    assert train._with_folder(around) == plain
 
 
 def test_a_resumed_run_keeps_its_config(tmp_path: Path) -> None:
@@ -178,6 +200,31 @@ def test_no_epochs_calibrate_the_weights_as_they_are(
         film.write_bytes(b"")
     assert train.main(["--out", str(out), "--resume"]) == 0
     assert "This run is finished already." in capsys.readouterr().err
+
+
+def test_a_signal_ends_the_last_evaluation_too(
+    phantom_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "run"
+    read = evaluation._read
+    signals = [signal.SIGINT]
+
+    def read_as_a_signal_comes(path: Path) -> Any:
+        while signals:
+            os.kill(os.getpid(), signals.pop())
+        return read(path)
+
+    monkeypatch.setattr(evaluation, "_read", read_as_a_signal_comes)
+    arguments = ["--data", str(phantom_data), "--out", str(out), "--input-size", "64"]
+    assert train.main([*arguments, "--epochs", "0"]) == 130
+    assert "Stopped with all saved" in capsys.readouterr().err
+    assert not (out / "evaluation").exists()
+    assert train.main(["--out", str(out), "--resume"]) == 0
+    digest = load_checkpoint(out / "best.safetensors").digest
+    assert json.loads((out / "evaluation" / "metrics.json").read_bytes())["checkpoint"] == digest
 
 
 def test_a_log_gets_a_line_now_and_then_where_there_is_no_terminal(

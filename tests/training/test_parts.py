@@ -4,6 +4,7 @@ import math
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -459,6 +460,24 @@ def test_norms_are_measured_anew_on_films_as_they_are(phantom_data: Path) -> Non
     assert not network.training
     assert norm.momentum == 0.1
     assert all(torch.equal(a, b) for a, b in zip(weights, network.parameters(), strict=True))
+
+
+def test_films_count_alike_in_the_norms_however_many_there_are(phantom_data: Path) -> None:
+    """A last batch of one film would count as much as all others together."""
+    learner, images, *_ = small_learner(phantom_data, precision="fp32")
+    pixels = torch.zeros_like(images.pixels)
+    pixels[4] = 255
+    films = replace(images, pixels=pixels)
+
+    def mean_of(*chosen: int) -> torch.Tensor:
+        measure_norms(learner, films, torch.tensor(chosen), batch_size=4)
+        mean = learner.average.network.get_submodule("features.norm0").running_mean
+        assert isinstance(mean, torch.Tensor)
+        return mean.clone()
+
+    dark, bright = mean_of(0), mean_of(4)
+    share = (mean_of(0, 1, 2, 3, 4) - dark) @ (bright - dark) / (bright - dark).square().sum()
+    assert share == pytest.approx(1 / 5, abs=0.06)
 
 
 def test_norms_that_rest_are_not_measured_anew(phantom_data: Path) -> None:

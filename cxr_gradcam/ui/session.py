@@ -124,6 +124,11 @@ def choose_model(name: str) -> None:
     st.session_state[_MODEL] = name
 
 
+def method() -> str:
+    """Return the method chosen on the page Explain; "" before its first choice is drawn."""
+    return cast("str", st.session_state.get(Keys.METHOD, ""))
+
+
 def radiographs() -> Cache[Radiograph]:
     """Return the decoded uploads that are kept, by the upload's id."""
     if _RADIOGRAPHS not in st.session_state:
@@ -147,10 +152,13 @@ def explain(
     if _EXPLAINED not in st.session_state:
         st.session_state[_EXPLAINED] = Cache(MAX_EXPLANATIONS)
     cache = cast("Cache[Explanation]", st.session_state[_EXPLAINED])
-    return cache.get(
-        (radiograph.digest, layer, method, explainer.classifier.digest),
-        lambda: explainer.explain(radiograph, [layer], method=method, progress=progress),
-    )
+
+    def look() -> Explanation:
+        if progress:
+            progress(0)  # the first batch of many passes may take seconds
+        return explainer.explain(radiograph, [layer], method=method, progress=progress)
+
+    return cache.get((radiograph.digest, layer, method, explainer.classifier.digest), look)
 
 
 def shrink(radiograph: Radiograph, longest: int) -> Radiograph:

@@ -203,3 +203,23 @@ def test_the_page_asks_no_other_machine_for_anything(page: Any, address: str) ->
     page.get_by_role("heading", name="Layers").wait_for()
     ours = (address, address.replace("http", "ws"), "data:", "blob:")
     assert [url for url in asked if not url.startswith(ours)] == []
+
+
+def choose_method(page: Any, label: str) -> None:
+    page.get_by_role("combobox", name="Method").click()
+    page.get_by_role("option", name=label, exact=True).click()
+
+
+@pytest.mark.parametrize("opened", ["Score-CAM", "Grad-CAM"])
+def test_another_method_stops_scorecam(browser: Any, bare_address: str, opened: str) -> None:
+    """Its hundreds of passes take a minute or more with the bundled model."""
+    page = visit(browser, f"{bare_address}/?sample=COVID-0&method={opened}")
+    if opened != "Score-CAM":
+        page.get_by_text("COVID · Grad-CAM · norm5").first.wait_for()
+        choose_method(page, "Score-CAM")
+    bar = page.get_by_text("of its passes")
+    bar.wait_for()
+    choose_method(page, "HiResCAM")
+    page.get_by_text("COVID · HiResCAM · norm5").first.wait_for(timeout=15_000)
+    assert bar.count() == 0
+    page.context.close()

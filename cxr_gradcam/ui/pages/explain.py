@@ -30,16 +30,34 @@ def show() -> None:
     # The verdict needs no gradient, so it never waits for the layer or the method chosen below.
     said = session.explain(explainer, current.radiograph, LAST_LAYER, "gradcam")
     verdict(said, explainer.classifier)
-    _workbench(current, explainer, said.predicted)
+    # In a fragment a choice redraws no more than what it changes. But it waits there until the last
+    # one is answered, and a method of many passes is to be stopped by any choice.
+    slow = _is_slow(session.method())
+    draw = _workbench if slow else st.fragment(_workbench)
+    draw(current, explainer, said.predicted, drawn_as_slow=slow)
 
 
-@st.fragment
-def _workbench(current: Shown, explainer: Explainer, predicted: str) -> None:
-    """Draw all that the choices here change: a fragment, so that a choice redraws no more."""
+def _is_slow(method: str) -> bool:
+    return method in METHODS and METHODS[method].needs == "passes"
+
+
+def _workbench(
+    current: Shown, explainer: Explainer, predicted: str, *, drawn_as_slow: bool
+) -> None:
+    """Draw all that the choices here change.
+
+    Args:
+        current: what is on the page.
+        explainer: the model.
+        predicted: class of the radiograph.
+        drawn_as_slow: whether the page expects a method of many passes. Draws all anew otherwise.
+    """
     with st.container(key="workbench", horizontal=True, gap="medium"):
         stage = st.container(key="stage", gap="small")
         with st.container(key="inspector", gap="small"):
             look = choose_look(explainer.classifier)
+            if _is_slow(look.method) != drawn_as_slow:
+                st.rerun()
             wants_lesion = localisation.wants_lesion(current)
             buttons = st.container()
     with stage:
@@ -84,7 +102,7 @@ def _every_class(current: Shown, explanation: Explanation, look: Look, wants_les
 
 def _explain(explainer: Explainer, radiograph: Radiograph, look: Look) -> Explanation:
     """Explain with a progress bar where it takes many passes."""
-    if METHODS[look.method].needs != "passes":
+    if not _is_slow(look.method):
         return session.explain(explainer, radiograph, look.layer, look.method)
     place = st.empty()
     label = METHODS[look.method].label

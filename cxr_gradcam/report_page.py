@@ -39,7 +39,7 @@ section { margin-top: 2.2rem; padding-top: 1.6rem; border-top: 1px solid var(--l
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--soft); font-size: .85rem; padding: 0 0 .35rem; }
+.caption { color: var(--soft); font-size: .85rem; margin: .6rem 0 .35rem; }
 th, td { padding: .35rem .7rem .35rem 0; border-bottom: 1px solid var(--line); text-align: right;
   vertical-align: baseline; }
 thead th { font-weight: 500; color: var(--soft); vertical-align: bottom; }
@@ -142,10 +142,11 @@ def table(
         cells = f'<th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest)
         lines.append(f'<tr class="top">{cells}</tr>' if number == marked else f"<tr>{cells}</tr>")
     return (
-        # Who has no mouse can scroll it too, where the screen is narrow.
+        # Above what scrolls: a caption is as wide as its table. Who has no mouse can scroll it too.
+        f'<p class="caption">{escape(caption)}</p>'
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}">'
-        f'<table class="{kind}"><caption>{escape(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f'<table class="{kind}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 

@@ -20,7 +20,17 @@ from cxr_gradcam.ui.components.compare_agreement import summary
 from cxr_gradcam.ui.components.compare_answers import FAST_METHODS, GRADIENT_METHODS
 from cxr_gradcam.ui.components.compare_balance import balance
 from cxr_gradcam.ui.session import Keys
-from tests.ui.visiting import Sent, cam_of, check, components, open_page, panels_of, png, text_of
+from tests.ui.visiting import (
+    Sent,
+    cam_of,
+    check,
+    components,
+    open_page,
+    panels_of,
+    png,
+    text_of,
+    turn_to,
+)
 
 EARLY = "features.denseblock3"
 
@@ -375,3 +385,40 @@ def test_a_second_upload_or_one_sentence_why_not() -> None:
     assert "is damaged or incomplete" in page.error[0].value
     assert r"\<b\>" in page.error[0].value
     assert len(two(page)) == 1
+
+
+def test_the_second_radiograph_may_be_another_upload() -> None:
+    page = open_page()
+    uploader = page.file_uploader(key=Keys.UPLOADS)
+    uploader.upload("a.png", png(seed=5)).upload("b.png", png(seed=6)).run()
+    turn_to(page, "Compare")
+    page.button_group(key="compare").set_value("Two radiographs").run()
+    page.button_group(key="second_from").set_value("Your file").run()
+    check(page)
+    assert [panel["title"] for panel in two(page)] == ["a.png", "b.png"]
+    page.file_uploader(key="second_upload").upload("c.png", png(seed=7)).run()
+    check(page)
+    assert [panel["title"] for panel in two(page)] == ["a.png", "c.png"]
+    assert page.selectbox(key="second_own").options == ["1 · b.png", "2 · c.png"]
+
+
+def test_a_second_upload_is_there_after_a_look_at_another_page() -> None:
+    page = open_subject("Two radiographs", second_from="Your file")
+    page.file_uploader(key="second_upload").upload("mine.png", png(seed=5)).run()
+    turn_to(turn_to(page, "Explain"), "Compare")
+    page.button_group(key="compare").set_value("Two radiographs").run()
+    check(page)
+    assert two(page)[1]["title"] == "mine.png"
+
+
+def test_a_second_film_of_a_folder_of_phantoms_has_its_lesion_outlined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_phantoms(tmp_path / "data", 4, size=64)
+    monkeypatch.setenv("CXR_DATA", str(tmp_path / "data"))
+    page = open_subject("Two radiographs", second_from="Dataset", second_class="COVID")
+    page.selectbox(key="second_file").select_index(0).run()
+    assert not any(panel["lesion"] for panel in two(page))
+    page.toggle(key="lesion").set_value(True).run()
+    check(page)
+    assert all(panel["lesion"] for panel in two(page))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 import streamlit as st
 
 from cxr_gradcam.dataset import Dataset, DatasetError
 from cxr_gradcam.radiograph import RadiographError, load_radiograph
 from cxr_gradcam.ui import session, shared
-from cxr_gradcam.ui.components.source import FORMATS
+from cxr_gradcam.ui.components.source import FORMATS, planted, uploads
 from cxr_gradcam.ui.session import Shown
 from cxr_gradcam.ui.text import plain
 from cxr_gradcam.words import class_label
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 PHANTOM = "Phantom"
 DATASET = "Dataset"
@@ -28,6 +31,10 @@ class Keys:
     DATASET_CLASS: Final = "second_class"
     DATASET_FILE: Final = "second_file"
     UPLOAD: Final = "second_upload"
+    OWN: Final = "second_own"
+
+
+_KEPT = "_second_upload"  # the file that was dropped here: the uploader forgets it on another page
 
 
 def choose_second(first: Shown) -> Shown | None:
@@ -45,7 +52,7 @@ def choose_second(first: Shown) -> Shown | None:
             return _choose_phantom(first)
         if origin == DATASET and dataset is not None:
             return _choose_film(dataset)
-        return _take_file()
+        return _take_file(first)
     except RadiographError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return None
@@ -111,14 +118,43 @@ def _choose_film(dataset: Dataset) -> Shown | None:
         return None
     path = files[name]
     radiograph = session.radiographs().get(str(path), lambda: load_radiograph(path))
-    return Shown(radiograph, "dataset", f"{label}/{name}", label)
+    lesion = planted(dataset, path, radiograph)
+    return Shown(radiograph, "dataset", f"{label}/{name}", label, lesion)
 
 
-def _take_file() -> Shown | None:
-    file = st.file_uploader(FORMATS, key=Keys.UPLOAD)
+def _take_file(first: Shown) -> Shown | None:
+    """Return another of the visitor's files: from the sidebar, or dropped here."""
+    files = {key: file for key, file in uploads().items() if key != first.key}
+    kept = cast("UploadedFile | None", st.session_state.get(_KEPT))
+    if kept is not None:
+        files[kept.file_id] = kept
+    if st.session_state.get(Keys.OWN) not in files:
+        st.session_state[Keys.OWN] = next(iter(files), None)
+    if files:
+        order = {key: number for number, key in enumerate(files, start=1)}
+        st.selectbox(
+            "Your other radiographs" if len(files) > 1 else "Your other radiograph",
+            list(files),
+            # The number keeps files of the same name apart.
+            format_func=lambda key: f"{order[key]} · {files[key].name}" if key in files else "",
+            key=Keys.OWN,
+            persist_state="session",
+        )
+    st.file_uploader(
+        FORMATS if not files else f"Another file: {FORMATS}", key=Keys.UPLOAD, on_change=_keep
+    )
+    file = files.get(st.session_state[Keys.OWN])
     if file is None:
         return None
     radiograph = session.radiographs().get(
         file.file_id, lambda: load_radiograph(BytesIO(file.getbuffer()), name=file.name)
     )
     return Shown(radiograph, "upload", file.file_id)
+
+
+def _keep() -> None:
+    """Remember the file that was dropped here, and choose it; forget one that was taken out."""
+    file = st.session_state[Keys.UPLOAD]
+    st.session_state[_KEPT] = file
+    if file is not None:
+        st.session_state[Keys.OWN] = file.file_id

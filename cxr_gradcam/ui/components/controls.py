@@ -69,6 +69,7 @@ def choose_look(classifier: Classifier) -> Look:
         key=Keys.EACH_SCALE,
         help="Off: one scale for all classes, so that their colours can be compared. "
         "On: each class by its own maximum, so that a weak map looks as hot as a strong one.",
+        disabled=knows_no_class(method),
         persist_state="session",
     )
     scale: Scale = "each" if each else "shared"

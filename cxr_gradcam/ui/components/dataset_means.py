@@ -16,6 +16,7 @@ from cxr_gradcam.words import class_label
 
 _SIDE = 512  # pixels
 _COLORMAP, _OPACITY = "turbo", 0.4
+_MIDDLE = 0.42, 0.58  # what of a film's width the mediastinum takes, roughly
 _WHICH = {
     OF_LABEL: "Films filed as the class",
     OF_CALL: "Films called the class",
@@ -75,9 +76,13 @@ def _enlarged(square: np.ndarray) -> np.ndarray:
 
 
 def _place(mean: Mean) -> str:
-    """Say where the hottest point lies, left and right as on the picture."""
+    """Say where the hottest point lies. The patient's left is on the right of the picture."""
     row, column = np.unravel_index(int(mean.heatmap.argmax()), mean.heatmap.shape)
     side = len(mean.heatmap)
     down = ("top", "middle", "bottom")[min(2, 3 * int(row) // side)]
-    across = ("left", "centre", "right")[min(2, 3 * int(column) // side)]
-    return "in the centre" if (down, across) == ("middle", "centre") else f"at the {down} {across}"
+    # The lungs begin near the middle: what lies between them is a narrow strip.
+    share = (int(column) + 0.5) / side
+    across = "left" if share < _MIDDLE[0] else "right" if share > _MIDDLE[1] else "centre"
+    if (down, across) == ("middle", "centre"):
+        return "in the centre of the picture"
+    return f"at the {down} {across} of the picture"

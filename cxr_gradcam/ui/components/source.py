@@ -244,7 +244,7 @@ def open_film(label: str, short_name: str) -> bool:
                 "another radiograph."
             )
         radiograph = load_radiograph(path)
-        lesion = _planted(dataset, path, radiograph)
+        lesion = planted(dataset, path, radiograph)
     except (DatasetError, RadiographError) as error:
         remember_problem(str(error))
         return False
@@ -253,7 +253,7 @@ def open_film(label: str, short_name: str) -> bool:
     return True
 
 
-def _planted(dataset: Dataset, path: Path, film: Radiograph) -> np.ndarray | None:
+def planted(dataset: Dataset, path: Path, film: Radiograph) -> np.ndarray | None:
     """Return the lesion planted in a phantom of a folder, bool (H, W); None for other films."""
     if path not in dataset.lesion_masks:
         return None

@@ -30,7 +30,12 @@ def agreement(cams: Sequence[np.ndarray], letterbox: Letterbox) -> np.ndarray:
         float64 (n, n), symmetric, from -1 (opposite order) over 0 (unrelated) to 1 (same order),
         1 on the diagonal. NaN in the row and column of a map that is the same everywhere, such as
         one without positive evidence: it puts the cells in no order.
+
+    Raises:
+        ValueError: without a CAM.
     """
+    if not cams:
+        raise ValueError("There is no map to compare: give one at least.")
     rows = max(cam.shape[0] for cam in cams)
     columns = max(cam.shape[1] for cam in cams)
     seen = _on_the_radiograph(letterbox, rows, columns)

@@ -63,9 +63,14 @@ class Stopped(BaseException):
 def explain(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", help="Radiographs, and folders to search for them."),
+        # A file that may not be read is one that could not be read; the others go on.
+        typer.Argument(
+            metavar="PATH", help="Radiographs, and folders to search for them.", readable=False
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results of these paths; made if missing.")
+    ],
     shown: Annotated[
         str, typer.Option("--class", metavar="NAME", help="A class, 'predicted' or 'all'.")
     ] = "predicted",
@@ -157,6 +162,11 @@ def evaluate(
 
         path = checkpoint or BUNDLED_CHECKPOINT
         with _usage_errors_told(out), _bar("Evaluating") as bar:
+            if out.resolve().is_relative_to(data.resolve()):
+                raise ValueError(
+                    f"{out} lies in the dataset folder, where its pictures would be taken for "
+                    "films: choose another folder for --out."
+                )
             samples = find_samples(data, split and split.value, path.parent)
             task = bar.add_task("", total=len(samples))
             metrics = evaluate_samples(

@@ -70,6 +70,7 @@ class Explainer:
 
         Raises:
             ValueError: for an unknown layer, class or method, or a contrast that cannot be.
+            TypeError: when it is no radiograph.
         """
         return self.explain_batch(
             [radiograph], layers, classes, method, contrast=contrast, progress=progress
@@ -90,7 +91,8 @@ class Explainer:
         At the last layer they share one forward pass. Gradients at earlier layers go one radiograph
         at a time: the way back keeps every activation, and a batch of them would fill the memory.
         """
-        question = Question(method, None if classes is None else tuple(classes), contrast)
+        names = (classes,) if isinstance(classes, str) else classes
+        question = Question(method, None if names is None else tuple(names), contrast)
         return [answer for (answer,) in self._answer(radiographs, layers, [question], progress)]
 
     def compare(
@@ -128,6 +130,13 @@ class Explainer:
         progress: Progress | None,
     ) -> list[list[Explanation]]:
         """Return for every radiograph one explanation per question."""
+        radiographs = list(radiographs)
+        for one in radiographs:
+            if not isinstance(one, Radiograph):
+                raise TypeError(
+                    f"A {type(one).__name__} is no Radiograph: load_radiograph reads a file, "
+                    "Radiograph.from_array takes pixels."
+                )
         layers = self._checked_layers(layers)
         requests = [self._request(question) for question in questions]
         way_back = set(layers) != {LAST_LAYER} and any(one.gradients for one in requests)

@@ -33,6 +33,7 @@ from cxr_gradcam.radiograph import Radiograph
 
 CLASS_NAMES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 SMALLEST_SIZE = 64
+LARGEST_SIZE = 4096
 TISSUE_ATTENUATION = 0.2  # per cm, soft tissue in a diagnostic beam
 BONE_ATTENUATION = 0.5  # per cm
 MASK_SHARE = 0.25  # a lesion's mask is where it adds more than this share of its peak depth
@@ -62,7 +63,7 @@ def draw_phantom(label: str, seed: int, size: int = 256) -> Phantom:
     Args:
         label: one of CLASS_NAMES.
         seed: not negative; same label, seed and size: same pixels, bit for bit.
-        size: side of the square picture in pixels, at least 64.
+        size: side of the square picture in pixels, from 64 to 4096.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -85,11 +86,13 @@ def draw_phantom(label: str, seed: int, size: int = 256) -> Phantom:
 def check_arguments(label: str, seed: int, size: int) -> None:
     """Raises ValueError with one sentence where an argument is out of its range."""
     if label not in CLASS_NAMES:
-        raise ValueError(f"unknown label {label!r}: expected one of {', '.join(CLASS_NAMES)}")
+        raise ValueError(f"There is no class {label!r}: choose one of {', '.join(CLASS_NAMES)}.")
     if seed < 0:
-        raise ValueError(f"seed is {seed}: expected 0 or more")
-    if size < SMALLEST_SIZE:
-        raise ValueError(f"size is {size} pixels: expected at least {SMALLEST_SIZE}")
+        raise ValueError(f"The seed is {seed}: choose 0 or more.")
+    if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
+        raise ValueError(
+            f"The size is {size} pixels: choose one from {SMALLEST_SIZE} to {LARGEST_SIZE}."
+        )
 
 
 def attenuate(grid: Grid, patient: Patient, chest: Chest, rng: np.random.Generator) -> Field:
@@ -228,7 +231,7 @@ def write_phantoms(folder: Path, count: int, seed: int = 0, size: int = 256) -> 
         OSError: a file cannot be written.
     """
     if count < 0:
-        raise ValueError(f"count is {count}: expected 0 or more phantoms")
+        raise ValueError(f"The count is {count}: choose 0 or more phantoms.")
     check_arguments(CLASS_NAMES[0], seed, size)
     written = []
     for index in range(count):

@@ -104,7 +104,7 @@ def load_radiograph(
 
     Raises:
         RadiographError: If the file cannot be found, read or understood, or is no radiograph.
-        TypeError: If an open file was not opened in binary mode.
+        TypeError: If it is none of these, or a file that was not opened in binary mode.
     """
     name = _shown_name(source, name)
     subject = name or "This picture"
@@ -162,6 +162,11 @@ def _read_bytes(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
             raise IsADirectoryError
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
+    if not hasattr(source, "read"):
+        raise TypeError(
+            f"A {type(source).__name__} is no file: give a path, bytes or an open file, and pixels "
+            "to Radiograph.from_array."
+        )
     if source.seekable():
         source.seek(0)  # an upload that was looked at before stands at its end
     data: object = source.read(MAX_FILE_BYTES + 1)

@@ -11,6 +11,7 @@ import numpy as np
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.radiograph import Radiograph
+from cxr_gradcam.words import class_label, knows_no_class
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,6 +101,18 @@ def overlay(
     return np.asarray(cv2.copyTo(grey, (paint <= 0).view(np.uint8), mixed), np.uint8)
 
 
+def plot_text(text: str, longest: int | None = None) -> str:
+    """Return text that matplotlib draws letter by letter, its middle left out where it is long.
+
+    It would take what stands between two $ for mathematics, and complain of what it cannot draw.
+    """
+    if longest is not None and len(text) > longest:
+        half = longest // 2 - 1
+        text = f"{text[:half]}…{text[-half:]}"
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return printable.replace("$", r"\$")
+
+
 def comparison_figure(
     radiograph: Radiograph,
     explanation: Explanation,
@@ -112,6 +125,8 @@ def comparison_figure(
 ) -> Figure:
     """Draw the radiograph beside the overlays of every explained class, with a colour bar.
 
+    A method that knows no class gives one overlay. A picture of extreme proportions is drawn small.
+
     Args:
         radiograph: the picture that was explained.
         explanation: what to show.
@@ -121,42 +136,51 @@ def comparison_figure(
 
     Returns:
         A matplotlib figure that belongs to no window: save it with `figure.savefig`.
+
+    Raises:
+        ValueError: for a layer that was not explained, and as `overlay`.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
     from matplotlib.figure import Figure
 
     layer = explanation.layers[0] if layer is None else layer
-    count = 1 + len(explanation.classes)
+    classless = knows_no_class(explanation.method)
+    names = explanation.classes[:1] if classless else explanation.classes
+    count = 1 + len(names)
     panel = 2.9
-    aspect = radiograph.height / radiograph.width
+    aspect = min(max(radiograph.height / radiograph.width, 1 / 3), 3)
     shared = scale == "shared"
     size = (panel * count + (0.8 if shared else 0), panel * aspect + (0.65 if shared else 1.3))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, count, squeeze=False)[0]
     axes[0].imshow(radiograph.pixels, cmap="gray", vmin=0, vmax=1)
     axes[0].set_title("radiograph", fontsize=11)
-    colours = ListedColormap(colormap_table(colormap) / 255.0)
+    shades = colormap_table(colormap) / 255.0
+    shades[: round(256 * threshold)] = 1  # up to there nothing is painted
+    colours = ListedColormap(shades)
 
     def draw_bar(axis: Axes | list[Axes], top: float, **options: Any) -> Axes:
         mappable = ScalarMappable(Normalize(0, top), colours)
         bar = figure.colorbar(mappable, ax=axis, label=f"{explanation.unit} per cell", **options)
         return bar.ax
 
-    for axis, name in zip(axes[1:], explanation.classes, strict=True):
+    for axis, name in zip(axes[1:], names, strict=True):
         heatmap = explanation.heatmap(name, layer, scale)
         axis.imshow(overlay(radiograph, heatmap, colormap, opacity, threshold))
-        title = f"{name}  {explanation.probabilities[name]:.1%}"
-        weight = "bold" if name == explanation.predicted else "normal"
+        title = f"{plot_text(class_label(name), 22)}  {explanation.probabilities[name]:.1%}"
+        if classless:
+            title = METHODS[explanation.method].label
+        weight = "bold" if name == explanation.predicted and not classless else "normal"
         axis.set_title(title, fontsize=11, fontweight=weight)
         if explanation.peak(name, layer) <= 0:
             axis.set_xlabel(NO_EVIDENCE, fontsize=9)
     if shared:
-        top = explanation.peak(explanation.classes[0], layer, "shared")
+        top = explanation.peak(names[0], layer, "shared")
         if top > 0:
             draw_bar(list(axes), top, shrink=0.85, pad=0.01)
     else:
-        tops = [0.0, *(explanation.peak(name, layer) for name in explanation.classes)]
+        tops = [0.0, *(explanation.peak(name, layer) for name in names)]
         for axis, top in zip(axes, tops, strict=True):
             # A panel without heat keeps the room of a bar, so that all pictures stay in line.
             bar = draw_bar(axis, top or 1.0, orientation="horizontal", shrink=0.8)
@@ -165,10 +189,12 @@ def comparison_figure(
         axis.set_xticks([])
         axis.set_yticks([])
         axis.spines[:].set_visible(False)
-    against = f" rather than {explanation.contrast}" if explanation.contrast else ""
+    rest = plot_text(class_label(explanation.contrast), 22) if explanation.contrast else ""
+    against = f" rather than {rest}" if rest else ""
+    how = "one scale for all classes" if shared else "a scale per class"
     figure.suptitle(
         f"{METHODS[explanation.method].label}{against} at {layer}, "
-        f"{'one scale for all classes' if shared else 'a scale per class'}. {DISCLAIMER}",
+        f"{'by a method that knows no class' if classless else how}. {DISCLAIMER}",
         fontsize=9,
         color="0.35",
     )

@@ -80,6 +80,11 @@ def test_heat_in_the_padding_does_not_count() -> None:
     assert agreement([first, second], sliver)[0, 1] == pytest.approx(expected, abs=1e-12)
 
 
+def test_no_map_is_no_comparison() -> None:
+    with pytest.raises(ValueError, match="no map to compare"):
+        agreement([], Letterbox.fit(10, 10, 32))
+
+
 def test_maps_of_different_layers_meet_on_the_finest_grid() -> None:
     slope = np.linspace(0, 1, 56, dtype=np.float32)
     fine = np.add.outer(slope, 2 * slope)

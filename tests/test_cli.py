@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cxr_gradcam.batch import pipeline
@@ -400,8 +401,9 @@ def test_missing_arguments_are_wrong_usage(films: Path) -> None:
 def test_a_part_of_torchrun_is_wrong_usage(
     films: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "start it by torchrun" in explain(films, "--out", out, code=2).stderr
+    for size in ("2", "many"):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        assert "start it by torchrun" in explain(films, "--out", out, code=2).stderr
 
 
 def test_a_full_disk_stops_the_run_and_leaves_whole_files(
@@ -523,6 +525,18 @@ def test_ctrl_c_leaves_whole_files_and_the_next_run_goes_on(films: Path, out: Pa
     assert len(summary(out)) == 60
 
 
+def test_only_one_sentence_is_said_of_a_damaged_file(
+    films: Path, tmp_path: Path, out: Path
+) -> None:
+    """Pillow warns of a TIFF that ends within its header."""
+    Image.open(films / "0.png").save(tmp_path / "cut.tif")
+    (tmp_path / "cut.tif").write_bytes((tmp_path / "cut.tif").read_bytes()[:20])
+    process = start("-m", "cxr_gradcam", "explain", tmp_path / "cut.tif", "--out", out)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said == "cut.tif is damaged or incomplete: copy or export it again.\n"
+
+
 def test_torchrun_leaves_one_summary_in_order(films: Path, out: Path) -> None:
     (films / "2.png").write_bytes(b"broken")
     for number in range(4, 9):
@@ -584,6 +598,7 @@ def test_evaluate_counts_what_it_cannot_read(drawn: list[Path], tmp_path: Path, 
         (["--data", "{data}", "--device", "tpu"], "no device 'tpu'"),
         (["--data", "{data}", "--out", "{films}/0.png"], "Nothing can be written to"),
         (["--data", "{flu}"], "has the class 'Flu', the checkpoint knows COVID"),
+        (["--data", "{data}", "--out", "{data}/report"], "report lies in the dataset folder"),
     ],
 )
 def test_evaluate_tells_wrong_usage(

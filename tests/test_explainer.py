@@ -386,6 +386,18 @@ def test_familiarity_is_read_from_its_layer(
         assert other.familiarity == own.explain(phantoms[0]).familiarity
 
 
+def test_radiographs_may_come_one_by_one_and_a_class_by_its_name(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    found = explainer.explain_batch((film for film in phantoms[:2]), classes="COVID")
+    assert [one.classes for one in found] == [("COVID",)] * 2
+
+
+def test_what_is_no_radiograph_is_named(explainer: Explainer) -> None:
+    with pytest.raises(TypeError, match="A str is no Radiograph: load_radiograph reads a file"):
+        explainer.explain("film.png")  # type: ignore[arg-type]
+
+
 def test_a_checkpoint_that_learned_no_familiarity_claims_none(phantoms: list[Radiograph]) -> None:
     bare = Explainer(Classifier(replace(load_checkpoint(), familiarity=None)))
     explanation = bare.explain(phantoms[0])
@@ -395,8 +407,7 @@ def test_a_checkpoint_that_learned_no_familiarity_claims_none(phantoms: list[Rad
 def test_the_bundled_model_knows_phantoms_and_no_noise(
     explainer: Explainer, phantoms: list[Radiograph]
 ) -> None:
-    if explainer.classifier.familiarity is None:
-        pytest.skip("the bundled checkpoint has no statistics of familiarity yet")
+    assert explainer.classifier.familiarity is not None
     rng = np.random.default_rng(0)
     noise = [Radiograph.from_array(rng.random((200, 200)), name="noise") for _ in range(4)]
     known = [one.familiar for one in explainer.explain_batch(phantoms)]

@@ -35,7 +35,7 @@ ALLOWED = {
         "preprocess",
         "radiograph",
     },
-    "render": {"cam", "explanation", "radiograph"},
+    "render": {"cam", "explanation", "radiograph", "words"},
     "words": {"cam", "explanation"},
     "tables": set(),
     "export": {"classifier", "explanation", "radiograph", "render"},

@@ -195,13 +195,13 @@ def test_no_phantoms_asked_for_none_written(tmp_path: Path) -> None:
 
 
 def test_arguments_out_of_range_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown label 'Flu': expected one of COVID, Lung_Opac"):
+    with pytest.raises(ValueError, match="There is no class 'Flu': choose one of COVID, Lung_Op"):
         draw_phantom("Flu", 0)
-    with pytest.raises(ValueError, match="size is 63 pixels: expected at least 64"):
+    with pytest.raises(ValueError, match="The size is 63 pixels: choose one from 64 to 4096"):
         draw_phantom("Normal", 0, 63)
-    with pytest.raises(ValueError, match="seed is -1: expected 0 or more"):
+    with pytest.raises(ValueError, match="The seed is -1: choose 0 or more"):
         draw_phantom("Normal", -1)
-    with pytest.raises(ValueError, match="count is -2: expected 0 or more"):
+    with pytest.raises(ValueError, match="The count is -2: choose 0 or more phantoms"):
         write_phantoms(tmp_path, -2)
     with pytest.raises(ValueError, match="size is 8 pixels"):
         write_phantoms(tmp_path, 0, size=8)

@@ -508,6 +508,8 @@ def test_files_that_cannot_be_read() -> None:
     closed.close()
     assert_refused(closed, r"This picture cannot be opened: check the path and the disk\.")
     text = io.StringIO("x")
+    with pytest.raises(TypeError, match="A ndarray is no file: give a path"):
+        load_radiograph(np.zeros((4, 4)))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="binary mode"):
         load_radiograph(text)  # a programming error, not a bad file
 

@@ -16,6 +16,7 @@ from cxr_gradcam.render import (
     colormap_table,
     comparison_figure,
     overlay,
+    plot_text,
     to_grey,
 )
 
@@ -118,7 +119,7 @@ def test_the_comparison_shows_every_class_with_its_units(
     titles = [axis.get_title() for axis in panels]
     assert titles[0] == "radiograph"
     for name, title in zip(explanation.classes, titles[1:], strict=True):
-        assert title == f"{name}  {explanation.probabilities[name]:.1%}"
+        assert title == f"{name.replace('_', ' ')}  {explanation.probabilities[name]:.1%}"
     silent = [name for name in explanation.classes if explanation.peak(name) == 0]
     assert [axis.get_xlabel() for axis in panels].count(NO_EVIDENCE) == len(silent)
     bars = [axis for axis in figure.axes if axis not in panels and axis.get_visible()]
@@ -133,3 +134,37 @@ def test_the_comparison_shows_every_class_with_its_units(
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=60)
     assert Image.open(file).width > Image.open(file).height
+
+
+def test_the_comparison_shows_one_map_of_a_method_that_knows_no_class(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    figure = comparison_figure(phantoms[0], explainer.explain(phantoms[0], method="eigencam"))
+    titles = [axis.get_title() for axis in figure.axes if axis.images]
+    assert titles == ["radiograph", "Eigen-CAM"]
+    assert "knows no class" in figure.get_suptitle()
+
+
+def test_the_bar_of_the_comparison_is_white_where_nothing_is_painted(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    figure = comparison_figure(phantoms[0], explainer.explain(phantoms[0]), threshold=0.5)
+    bar = next(axis for axis in figure.axes if axis.get_ylabel() == "logits per cell")
+    shades = bar.collections[-1].cmap(np.linspace(0, 1, 256))[:, :3]
+    np.testing.assert_array_equal(shades[:128], 1)
+    np.testing.assert_array_equal(shades[128:], colormap_table("turbo")[128:] / 255.0)
+
+
+def test_the_comparison_of_a_strip_is_no_tower(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
+    strip = Radiograph.from_array(np.tile(phantoms[0].pixels[:, :16], (20, 1)), name="strip")
+    figure = comparison_figure(strip, explainer.explain(strip))
+    assert figure.get_figheight() < 10
+
+
+def test_names_in_figures_are_drawn_letter_by_letter() -> None:
+    assert plot_text("A$x$B") == r"A\$x\$B"
+    assert plot_text("one\ntwo") == "one?two"
+    assert plot_text("Pleural Thickening and Effusion", 22) == "Pleural Th…d Effusion"
+    assert plot_text("x" * 22, 22) == "x" * 22

@@ -46,7 +46,7 @@ class Processes:
         Raises:
             ValueError: If only a part of it is there, or it makes no sense.
         """
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if os.environ.get("WORLD_SIZE", "1") == "1":
             return cls()
         try:
             names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")

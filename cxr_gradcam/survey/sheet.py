@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxr_gradcam.radiograph import RadiographError
-from cxr_gradcam.render import DISCLAIMER
+from cxr_gradcam.render import DISCLAIMER, plot_text
 from cxr_gradcam.survey.folder import Film, Folder
 from cxr_gradcam.survey.thumbnails import Thumbnails, decode
+from cxr_gradcam.words import class_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +62,7 @@ def draw_sheet(
         for axes, film, small in zip(row, films, thumbnails.of(films), strict=False):
             _draw_film(axes, film, small, ink)
         row[0].text(
-            -0.08, 0.5, _safe(label.replace("_", " ")), transform=row[0].transAxes, rotation=90,
+            -0.08, 0.5, plot_text(class_label(label)), transform=row[0].transAxes, rotation=90,
             ha="center", va="center", fontsize=11, color=ink,
         )  # fmt: skip
     data = BytesIO()
@@ -70,19 +71,8 @@ def draw_sheet(
 
 
 def _draw_film(axes: Axes, film: Film, small: bytes | RadiographError, ink: str) -> None:
-    axes.set_title(_safe(_shortened(film.name)), fontsize=7.5, color=ink, pad=3)
+    axes.set_title(plot_text(film.name, _LONGEST), fontsize=7.5, color=ink, pad=3)
     if isinstance(small, RadiographError):
         axes.text(0.5, 0.5, "cannot be read", ha="center", va="center", fontsize=8, color=ink)
     else:
         axes.imshow(decode(small), cmap="gray", vmin=0, vmax=255)
-
-
-def _shortened(name: str) -> str:
-    half = _LONGEST // 2 - 1
-    return name if len(name) <= _LONGEST else f"{name[:half]}…{name[-half:]}"
-
-
-def _safe(text: str) -> str:
-    """Return text that matplotlib draws letter by letter: it takes $ for mathematics."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return printable.replace("$", r"\$")

@@ -17,8 +17,9 @@ from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.files import write_whole
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
-from cxr_gradcam.render import DISCLAIMER, NO_EVIDENCE, overlay
+from cxr_gradcam.render import DISCLAIMER, NO_EVIDENCE, overlay, plot_text
 from cxr_gradcam.tables import inert, summary_cells, summary_header
+from cxr_gradcam.words import class_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ WORST = 8  # errors on the sheet
 FEW = 10  # films in a bin, below which its accuracy is mostly chance
 _INK, _MUTED, _BLUE, _PALE, _RED = "0.15", "0.4", "#2a6fbb", "#b5cde8", "#c8452f"
 _DPI = 150
+_LONGEST = 30  # characters of a name over a picture
 _ROW_HEIGHT, _HEADING_HEIGHT = 2.6, 0.55  # inches
 
 
@@ -154,7 +156,7 @@ def confusion_figure(counts: Sequence[Sequence[int]], class_names: Sequence[str]
         axes.text(y=row, s=str(count), va="bottom", fontsize=12, fontweight=weight, **place)
         axes.text(y=row + 0.07, s=f"{shares[row, column]:.1%}", va="top", fontsize=8, **place)
     ticks = range(len(class_names))
-    shown = [_shown(name) for name in class_names]
+    shown = [plot_text(class_label(name)) for name in class_names]
     axes.set_xticks(ticks, shown, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_yticks(
         ticks, [f"{name}\nn = {n}" for name, n in zip(shown, totals[:, 0], strict=True)]
@@ -164,6 +166,8 @@ def confusion_figure(counts: Sequence[Sequence[int]], class_names: Sequence[str]
     right = np.trace(matrix)
     axes.set_title(f"{right} of {matrix.sum()} right ({right / matrix.sum():.1%})", fontsize=11)
     _quiet(axes, grid=np.arange(0.5, len(class_names) - 1))
+    above: dict[str, Any] = {"xytext": (0, 24), "textcoords": "offset points", "ha": "center"}
+    axes.annotate(DISCLAIMER, (0.5, 1), xycoords="axes fraction", fontsize=9, color=_MUTED, **above)
     return figure
 
 
@@ -194,6 +198,7 @@ def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
     axes[1, 0].set_ylabel("films")
     axes[0, 0].set(xlim=(0, 1), ylim=(0, 1.02), xticks=np.arange(0, 1.1, 0.2))
     axes[1, 0].xaxis.set_major_formatter("{x:g}")  # "0", not "0.0" against the "1.0" to its left
+    figure.suptitle(DISCLAIMER, fontsize=9, color=_MUTED)
     handles, labels = axes[0, 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     return figure
@@ -290,12 +295,12 @@ def _draw_error(
     explanation = explainer.explain(film, classes=[said, true])
     panels = part.subplots(1, 3)
     panels[0].imshow(film.pixels, cmap="gray", vmin=0, vmax=1)
-    panels[0].set_title(_shortened(film.name), fontsize=8.5, color=_MUTED)
+    panels[0].set_title(plot_text(film.name, _LONGEST), fontsize=8.5, color=_MUTED)
     for axes, role, name in ((panels[1], "predicted", said), (panels[2], "true", true)):
         _draw_cam(axes, film, explanation, name)
         share = explanation.probabilities[name]
         colour = _RED if role == "predicted" else _INK
-        title = f"{role}, {share:.1%}\n{_shortened(name.replace('_', ' '))}"
+        title = f"{role}, {share:.1%}\n{plot_text(class_label(name), _LONGEST)}"
         axes.set_title(title, fontsize=8.5, color=colour)
     for axes in panels:
         _quiet(axes)
@@ -309,16 +314,6 @@ def _draw_cam(axes: Axes, film: Radiograph, explanation: Explanation, name: str)
         box = {"boxstyle": "square", "facecolor": "black", "edgecolor": "none", "alpha": 0.6}
         place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "bottom"}
         axes.text(0.5, 0.04, NO_EVIDENCE, fontsize=8, color="white", bbox=box, **place)
-
-
-def _shown(name: str) -> str:
-    return name.replace("_", " ").replace("$", r"\$")  # matplotlib takes $ for mathematics
-
-
-def _shortened(name: str, longest: int = 30) -> str:
-    half = longest // 2 - 1
-    text = name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
-    return text.replace("$", r"\$")
 
 
 def _plain(axes: Axes) -> None:

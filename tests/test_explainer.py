@@ -1,6 +1,7 @@
 """One look at one radiograph: complete, consistent, correctly placed."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -347,13 +348,20 @@ def test_another_dtype_runs_through(phantoms: list[Radiograph], classifier: Clas
 # ------------------------------------------------------------------------------------- familiarity
 
 
+@cache
+def bundled_module() -> torch.nn.Module:
+    return load_checkpoint().build_module().float().eval()
+
+
 def halves(explainer: Explainer, radiograph: Radiograph, layer: str, bands: int) -> np.ndarray:
     """The features (1024,) that familiarity is read from, by torchvision's network and a hook."""
     found: list[torch.Tensor] = []
-    module = load_checkpoint().build_module().float().eval()
-    module.get_submodule(layer).register_forward_hook(lambda *given: found.append(given[2]))
+    module = bundled_module()
+    place = module.get_submodule(layer)
+    hook = place.register_forward_hook(lambda *given: found.append(given[2]))
     with torch.inference_mode():
         module(explainer.model_input(radiograph))
+    hook.remove()
     activation = found[0][0].relu() if layer == LAST_LAYER else found[0][0]
     rows = activation.shape[1]
     share = -(-rows // bands)

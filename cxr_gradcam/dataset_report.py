@@ -32,7 +32,7 @@ class Report:
     groups_across_splits: int
     unreadable: Mapping[str, str]
     splits: Mapping[str, Mapping[str, int]]
-    no_images: Sequence[str] = ()
+    no_images: Sequence[str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""

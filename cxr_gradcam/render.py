@@ -50,6 +50,11 @@ def colormap_table(colormap: str) -> np.ndarray:
     return table
 
 
+def unpainted(threshold: float) -> np.ndarray:
+    """Return which of a colour map's colours no overlay shows: bool (256,), those of lower heat."""
+    return np.arange(256) < threshold * 256
+
+
 def to_grey(radiograph: Radiograph) -> np.ndarray:
     """Return the radiograph as uint8 (H, W)."""
     return np.rint(radiograph.pixels * 255).astype(np.uint8)
@@ -157,7 +162,7 @@ def comparison_figure(
     axes[0].imshow(radiograph.pixels, cmap="gray", vmin=0, vmax=1)
     axes[0].set_title("radiograph", fontsize=11)
     shades = colormap_table(colormap) / 255.0
-    shades[: round(256 * threshold)] = 1  # up to there nothing is painted
+    shades[unpainted(threshold)] = 1
     colours = ListedColormap(shades)
 
     def draw_bar(axis: Axes | list[Axes], top: float, **options: Any) -> Axes:

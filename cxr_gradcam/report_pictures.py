@@ -11,7 +11,7 @@ import numpy as np
 from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.export import Settings
 from cxr_gradcam.radiograph import Radiograph
-from cxr_gradcam.render import colormap_table, overlay, to_grey
+from cxr_gradcam.render import colormap_table, overlay, to_grey, unpainted
 
 LONGEST_SIDE = 700  # pixels; a picture of a report is at most some 90 mm wide on paper
 JPEG_QUALITY = 88
@@ -80,7 +80,7 @@ class Miniature:
 def colour_bar(colormap: str, threshold: float) -> str:
     """Return the colours from no heat to the most as a data URI, blank up to the threshold."""
     table = colormap_table(colormap)
-    opaque = np.where(np.arange(256) < threshold * 256, 0, 255).astype(np.uint8)
+    opaque = np.where(unpainted(threshold), 0, 255).astype(np.uint8)
     return _uri("png", _encode(".png", np.dstack([table[None, :, ::-1], opaque[None]])))
 
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def split_dataset(
         for name in SPLITS
     }
     splits = Splits(dataset.classes, **parts)
-    return splits, replace(_report(splits, unreadable), no_images=dataset.no_images)
+    return splits, _report(splits, unreadable, dataset.no_images)
 
 
 def _read_samples(
@@ -203,7 +203,7 @@ def _places(
     return places
 
 
-def _report(splits: Splits, unreadable: Mapping[str, str]) -> Report:
+def _report(splits: Splits, unreadable: Mapping[str, str], no_images: Sequence[str]) -> Report:
     labels: dict[int, list[str]] = defaultdict(list)
     places: dict[int, set[str]] = defaultdict(set)
     for place, samples in splits.by_name().items():
@@ -224,6 +224,7 @@ def _report(splits: Splits, unreadable: Mapping[str, str]) -> Report:
         groups_across_splits=sum(len(names) > 1 for names in places.values()),
         unreadable=dict(unreadable),
         splits=counts,
+        no_images=no_images,
     )
 
 

@@ -46,7 +46,7 @@ _MODEL = "_model"
 _EXPLAINED = "_explained"
 _RADIOGRAPHS = "_radiographs"
 _SMALL = "_small"
-MAKING = "_making"
+_MAKING = "_making"
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ def radiographs() -> Cache[Radiograph]:
 
 def making() -> list[Making]:
     """Return the files that are being built for this visitor: a list to add to and to take from."""
-    return cast("list[Making]", st.session_state.setdefault(MAKING, []))
+    return cast("list[Making]", st.session_state.setdefault(_MAKING, []))
 
 
 def explain(

@@ -21,7 +21,7 @@ from cxr_gradcam.ui import shared
 from cxr_gradcam.ui.components import downloads, localisation
 from cxr_gradcam.ui.components.viewer import ZERO_MAP
 from cxr_gradcam.ui.models import CHECKPOINT_VARIABLE
-from cxr_gradcam.ui.session import MAKING, MAX_EXPLANATIONS, Keys, Making
+from cxr_gradcam.ui.session import _MAKING, MAX_EXPLANATIONS, Keys, Making
 from tests.ui.visiting import (
     cam_of,
     check,
@@ -269,7 +269,7 @@ def test_a_file_on_all_uploads_shows_how_far_it_is_while_it_is_built() -> None:
     page = drop(open_page(), ("one.png", png(seed=1)), ("two.png", png(seed=2)))
     page.toggle(key=downloads.Keys.EVERY_UPLOAD).set_value(True).run()
     assert not page.get("progress")
-    page.session_state[MAKING].append(Making("Report", 2, 1))
+    page.session_state[_MAKING].append(Making("Report", 2, 1))
     page.run()
     check(page)
     (bar,) = page.get("progress")

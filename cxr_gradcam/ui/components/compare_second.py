@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TYPE_CHECKING, Final, cast
 
 import streamlit as st
@@ -10,7 +9,7 @@ import streamlit as st
 from cxr_gradcam.dataset import Dataset, DatasetError
 from cxr_gradcam.radiograph import RadiographError, load_radiograph
 from cxr_gradcam.ui import session, shared
-from cxr_gradcam.ui.components.source import FORMATS, planted, uploads
+from cxr_gradcam.ui.components.source import FORMATS, load_upload, numbered, planted, uploads
 from cxr_gradcam.ui.session import Shown
 from cxr_gradcam.ui.text import plain
 from cxr_gradcam.words import class_label
@@ -131,12 +130,10 @@ def _take_file(first: Shown) -> Shown | None:
     if st.session_state.get(Keys.OWN) not in files:
         st.session_state[Keys.OWN] = next(iter(files), None)
     if files:
-        order = {key: number for number, key in enumerate(files, start=1)}
         st.selectbox(
             "Your other radiographs" if len(files) > 1 else "Your other radiograph",
             list(files),
-            # The number keeps files of the same name apart.
-            format_func=lambda key: f"{order[key]} · {files[key].name}" if key in files else "",
+            format_func=numbered({key: file.name for key, file in files.items()}),
             key=Keys.OWN,
             persist_state="session",
         )
@@ -146,10 +143,7 @@ def _take_file(first: Shown) -> Shown | None:
     file = files.get(st.session_state[Keys.OWN])
     if file is None:
         return None
-    radiograph = session.radiographs().get(
-        file.file_id, lambda: load_radiograph(BytesIO(file.getbuffer()), name=file.name)
-    )
-    return Shown(radiograph, "upload", file.file_id)
+    return Shown(load_upload(file), "upload", file.file_id)
 
 
 def _keep() -> None:

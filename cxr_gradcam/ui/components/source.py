@@ -8,7 +8,7 @@ the list of problems.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
@@ -109,20 +109,25 @@ def _read_files() -> Mapping[str, _Read]:
 
 def _read(file: UploadedFile) -> _Read:
     try:
-        radiograph = _load_upload(file)
+        radiograph = load_upload(file)
     except RadiographError as error:
         return _Read(file.name, str(error))
     return _Read(radiograph.name)
 
 
-def _load_upload(file: UploadedFile) -> Radiograph:
+def load_upload(file: UploadedFile) -> Radiograph:
+    """Read a file of the visitor's, or remember having done so.
+
+    Raises:
+        RadiographError: when it is no radiograph.
+    """
     return session.radiographs().get(
         file.file_id, lambda: load_radiograph(BytesIO(file.getbuffer()), name=file.name)
     )
 
 
 def _show_upload(file_id: str) -> None:
-    _show(Shown(_load_upload(uploads()[file_id]), "upload", file_id))
+    _show(Shown(load_upload(uploads()[file_id]), "upload", file_id))
 
 
 def problems(*, skip: bool = False) -> None:
@@ -148,18 +153,22 @@ def _upload_chooser() -> None:
     is_shown = current is not None and current.key in names
     if not names or (len(names) == 1 and is_shown):
         return
-    order = {key: number for number, key in enumerate(names, start=1)}
     st.session_state[Keys.UPLOAD] = current.key if current and is_shown else None
     st.selectbox(
         f"Your {len(names)} radiographs" if len(names) > 1 else "Your radiograph",
         list(names),
         index=None,
-        # The number keeps files of the same name apart.
-        format_func=lambda key: f"{order.get(key, 0)} · {names.get(key, '')}",
+        format_func=numbered(names),
         placeholder="Choose one",
         key=Keys.UPLOAD,
         on_change=_choose_upload,
     )
+
+
+def numbered(names: Mapping[str, str]) -> Callable[[str], str]:
+    """Return what a list calls each file: the number keeps files of the same name apart."""
+    order = {key: number for number, key in enumerate(names, start=1)}
+    return lambda key: f"{order.get(key, 0)} · {names.get(key, '')}"
 
 
 def _choose_upload() -> None:

@@ -390,7 +390,9 @@ def test_a_second_upload_or_one_sentence_why_not() -> None:
 def test_the_second_radiograph_may_be_another_upload() -> None:
     page = open_page()
     uploader = page.file_uploader(key=Keys.UPLOADS)
-    uploader.upload("a.png", png(seed=5)).upload("b.png", png(seed=6)).run()
+    for name, film in (("a.png", png(seed=5)), ("x.png", b"none"), ("b.png", png(seed=6))):
+        uploader.upload(name, film)
+    uploader.run()
     turn_to(page, "Compare")
     page.button_group(key="compare").set_value("Two radiographs").run()
     page.button_group(key="second_from").set_value("Your file").run()
@@ -399,7 +401,8 @@ def test_the_second_radiograph_may_be_another_upload() -> None:
     page.file_uploader(key="second_upload").upload("c.png", png(seed=7)).run()
     check(page)
     assert [panel["title"] for panel in two(page)] == ["a.png", "c.png"]
-    assert page.selectbox(key="second_own").options == ["1 · b.png", "2 · c.png"]
+    assert page.selectbox(key="second_own").options == ["2 · b.png", "3 · c.png"]
+    assert page.selectbox(key=Keys.UPLOAD).options == ["1 · a.png", "2 · b.png"]  # numbered alike
 
 
 def test_a_second_upload_is_there_after_a_look_at_another_page() -> None:

@@ -9,7 +9,14 @@ import streamlit as st
 from cxr_gradcam.dataset import Dataset, DatasetError
 from cxr_gradcam.radiograph import RadiographError, load_radiograph
 from cxr_gradcam.ui import session, shared
-from cxr_gradcam.ui.components.source import FORMATS, load_upload, numbered, planted, uploads
+from cxr_gradcam.ui.components.source import (
+    FORMATS,
+    load_upload,
+    numbered,
+    planted,
+    upload_names,
+    uploads,
+)
 from cxr_gradcam.ui.session import Shown
 from cxr_gradcam.ui.text import plain
 from cxr_gradcam.words import class_label
@@ -123,22 +130,23 @@ def _choose_film(dataset: Dataset) -> Shown | None:
 
 def _take_file(first: Shown) -> Shown | None:
     """Return another of the visitor's files: from the sidebar, or dropped here."""
-    files = {key: file for key, file in uploads().items() if key != first.key}
+    files, names = uploads(), upload_names()
     kept = cast("UploadedFile | None", st.session_state.get(_KEPT))
     if kept is not None:
-        files[kept.file_id] = kept
-    if st.session_state.get(Keys.OWN) not in files:
-        st.session_state[Keys.OWN] = next(iter(files), None)
-    if files:
+        files[kept.file_id], names[kept.file_id] = kept, kept.name
+    others = [key for key in names if key != first.key]
+    if st.session_state.get(Keys.OWN) not in others:
+        st.session_state[Keys.OWN] = next(iter(others), None)
+    if others:
         st.selectbox(
-            "Your other radiographs" if len(files) > 1 else "Your other radiograph",
-            list(files),
-            format_func=numbered({key: file.name for key, file in files.items()}),
+            "Your other radiographs" if len(others) > 1 else "Your other radiograph",
+            others,
+            format_func=numbered(names),  # as in the sidebar
             key=Keys.OWN,
             persist_state="session",
         )
     st.file_uploader(
-        FORMATS if not files else f"Another file: {FORMATS}", key=Keys.UPLOAD, on_change=_keep
+        FORMATS if not others else f"Another file: {FORMATS}", key=Keys.UPLOAD, on_change=_keep
     )
     file = files.get(st.session_state[Keys.OWN])
     if file is None:

@@ -147,8 +147,13 @@ def remember_problem(sentence: str) -> None:
     st.session_state[_PROBLEM] = sentence
 
 
+def upload_names() -> dict[str, str]:
+    """Return what the visitor's files are called, by their ids, but for those not readable."""
+    return {key: read.name for key, read in _read_files().items() if not read.problem}
+
+
 def _upload_chooser() -> None:
-    names = {key: read.name for key, read in _read_files().items() if not read.problem}
+    names = upload_names()
     current = session.shown()
     is_shown = current is not None and current.key in names
     if not names or (len(names) == 1 and is_shown):

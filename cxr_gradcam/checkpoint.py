@@ -125,17 +125,22 @@ def load_checkpoint(path: str | os.PathLike[str] = BUNDLED_CHECKPOINT) -> Checkp
         raise CheckpointError(f"There is no checkpoint at {path}: check the path.") from None
     except SafetensorError:
         raise CheckpointError(
-            f"{path.name} is not a .safetensors file, or is damaged: choose a checkpoint "
+            f"{_named(path)} is not a .safetensors file, or is damaged: choose a checkpoint "
             "written by train.py (pickled .pt and .pth files are never loaded)."
         ) from None
     except OSError as error:
+        why = "it is a folder" if path.is_dir() else error.strerror or "input error"
         raise CheckpointError(
-            f"{path} cannot be read ({error.strerror or 'input error'}): "
-            "choose a readable .safetensors file."
+            f"{path} cannot be read ({why}): choose a readable .safetensors file."
         ) from None
     checkpoint = Checkpoint(weights=weights, digest=digest, **metadata)
     _check_weights(path, checkpoint)
     return checkpoint
+
+
+def _named(path: Path) -> str:
+    """Return the file's name after its folder's: every run has a best.safetensors."""
+    return str(Path(path.parent.name, path.name))
 
 
 def _parse_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
@@ -143,7 +148,7 @@ def _parse_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
 
     def wrong(what: str) -> CheckpointError:
         return CheckpointError(
-            f"{path.name} {what}: choose a DenseNet-121 checkpoint written by train.py."
+            f"{_named(path)} {what}: choose a DenseNet-121 checkpoint written by train.py."
         )
 
     try:
@@ -232,20 +237,20 @@ def _check_weights(path: Path, checkpoint: Checkpoint) -> None:
     if missing or unknown:
         example = f"{missing[0]} is missing" if missing else f"{unknown[0]} is unknown"
         raise CheckpointError(
-            f"{path.name} does not hold torchvision's DenseNet-121 "
+            f"{_named(path)} does not hold torchvision's DenseNet-121 "
             f"({len(missing)} tensors missing, {len(unknown)} unknown: {example}): "
             "choose a checkpoint written by train.py."
         )
     for name, value in checkpoint.weights.items():
         if value.shape != expected[name].shape:
             raise CheckpointError(
-                f"{path.name} has {name} in the shape {tuple(value.shape)}, expected "
+                f"{_named(path)} has {name} in the shape {tuple(value.shape)}, expected "
                 f"{tuple(expected[name].shape)} for {len(checkpoint.class_names)} classes: "
                 "choose a checkpoint written by train.py."
             )
         if value.is_floating_point() != expected[name].is_floating_point():
             raise CheckpointError(
-                f"{path.name} has {name} as {value.dtype}: "
+                f"{_named(path)} has {name} as {value.dtype}: "
                 "choose a checkpoint with fp16 or fp32 weights."
             )
     # One look at all numbers together: 600 looks at small tensors take seconds on a busy machine.
@@ -254,6 +259,6 @@ def _check_weights(path: Path, checkpoint: Checkpoint) -> None:
     ]
     if not torch.isfinite(torch.cat(numbers)).all():
         raise CheckpointError(
-            f"{path.name} has weights that are not finite, its training diverged: "
+            f"{_named(path)} has weights that are not finite, its training diverged: "
             "choose an earlier checkpoint."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import torch
 from torch import Tensor
@@ -77,7 +78,7 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = device.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+    if kind not in ("cpu", "cuda") or not re.fullmatch("[0-9]{0,3}", index):
         raise ValueError(f"There is no device {device!r}: choose auto, cpu or cuda.")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise ValueError(f"There is no GPU for the device {device!r} here: choose auto or cpu.")

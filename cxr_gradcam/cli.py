@@ -108,8 +108,8 @@ def explain(
 
     Writes OUT/<name>/overlay-<class>.png, heatmap-<class>.npy and explanation.json for every
     radiograph, and OUT/summary.csv. What is finished already is kept, so a run that was stopped
-    goes on when started again. torchrun --nproc-per-node N -m cxr_gradcam explain ... shares the
-    files among N processes.
+    goes on when started again; with other options it is replaced. torchrun --nproc-per-node N -m
+    cxr_gradcam explain ... shares the files among N processes.
     """
     with _stoppable():
         from cxr_gradcam.batch.run import prepare
@@ -176,7 +176,7 @@ def evaluate(
                 groups=[sample.group for sample in samples],
                 progress=lambda share: bar.update(task, completed=round(share * len(samples))),
             )
-    typer.echo(_in_words(metrics, out))
+    _say(_in_words(metrics, out), out)
     if metrics["unreadable"]:
         count = metrics["unreadable"]
         told = f"{count} file{'' if count == 1 else 's'} could not be read"
@@ -204,12 +204,12 @@ def phantom(
     size: Annotated[int, typer.Option(help="Side in pixels.")] = 256,
 ) -> None:
     """Draw synthetic radiographs with known lesions, in the layout of a dataset folder."""
-    with _stoppable():
+    with _stoppable(f"Stopped: what was drawn so far is in {out}."):
         from cxr_gradcam.phantom import write_phantoms
 
         with _usage_errors_told(out):
             written = write_phantoms(out, count, seed, size)
-    typer.echo(f"{len(written)} phantoms are in {out}.")
+    _say(f"{len(written)} phantoms are in {out}.", out)
 
 
 def _explain_with_progress(run: Run) -> Tally | None:
@@ -223,7 +223,7 @@ def _explain_with_progress(run: Run) -> Tally | None:
     shown = bar.add_task("", total=total)
 
     def report(row: Row) -> None:
-        own.add(row.outcome, row.error)
+        own.add(row.outcome, row.file, row.error)
         bar.advance(shown)
 
     go_on = "run the same command again to go on"
@@ -266,9 +266,10 @@ def _tell(tally: Tally, out: Path) -> None:
         typer.echo(error, err=True)
     if count["unreadable"] > len(tally.errors):
         typer.echo(f"... and more: see the column error of {out / SUMMARY}.", err=True)
-    typer.echo(
+    _say(
         f"Explained {count['explained']}, kept {count['kept']} from before, could not read "
-        f"{count['unreadable']} of {tally.total} files; the table is {out / SUMMARY}."
+        f"{count['unreadable']} of {tally.total} files; the table is {out / SUMMARY}.",
+        out,
     )
     if count["unreadable"]:
         raise typer.Exit(SOME_UNREADABLE)
@@ -286,7 +287,18 @@ def _usage_errors_told(out: Path) -> Iterator[None]:
 
 def _unwritable(error: OSError, out: Path) -> str:
     where, why = error.filename or out, error.strerror or "input error"
-    return f"Nothing can be written to {where} ({why}): free space or permit it"
+    in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+    remedy = "move the file that is in the way" if in_the_way else "free space or permit it"
+    return f"Nothing can be written to {where} ({why}): {remedy}"
+
+
+def _say(last_line: str, out: Path) -> None:
+    try:
+        typer.echo(last_line)
+    except BrokenPipeError:
+        raise  # Typer ends in silence when nobody reads any more
+    except OSError as error:
+        _fail(f"The results are in {out}, but this cannot be printed ({error.strerror}).")
 
 
 def _fail(sentence: str) -> NoReturn:

@@ -147,7 +147,7 @@ def read_dataset(root: Path) -> Dataset:
         for folder in _class_folders(root):
             found.setdefault(folder.name, []).extend(_images(folder))
     except OSError as error:
-        raise _cannot_read(root, error) from None
+        raise _cannot_read(Path(error.filename or root), error) from None
     names = sorted(found, key=natural_key)
     images = {
         name: tuple(sorted(found[name], key=lambda path: natural_key(str(path.relative_to(root)))))

@@ -32,7 +32,7 @@ class Question:
     """
 
     method: str = "gradcam"
-    classes: tuple[str, ...] | None = None
+    classes: Sequence[str] | None = None
     contrast: str | None = None
 
 
@@ -91,8 +91,7 @@ class Explainer:
         At the last layer they share one forward pass. Gradients at earlier layers go one radiograph
         at a time: the way back keeps every activation, and a batch of them would fill the memory.
         """
-        names = (classes,) if isinstance(classes, str) else classes
-        question = Question(method, None if names is None else tuple(names), contrast)
+        question = Question(method, classes, contrast)
         return [answer for (answer,) in self._answer(radiographs, layers, [question], progress)]
 
     def compare(
@@ -159,6 +158,8 @@ class Explainer:
     def _request(self, question: Question) -> _Request:
         """Check what was asked for and fill in what was left open."""
         method, classes, contrast = question.method, question.classes, question.contrast
+        if classes is not None:
+            classes = (classes,) if isinstance(classes, str) else tuple(classes)
         names = self.classifier.class_names
         check_known("method", method, tuple(METHODS))
         for name in (*(classes or ()), *([contrast] if contrast else ())):

@@ -126,5 +126,6 @@ class Explanation:
 def check_known(kind: str, name: str, known: tuple[str, ...]) -> None:
     """Raise a ValueError that lists what there is, when `name` is not among it."""
     if name not in known:
-        listed = known if len(known) <= 12 else (*MAIN_LAYERS, "or a module inside them")
+        many = kind == "layer" and len(known) > 12
+        listed = (*MAIN_LAYERS, "or a module inside them") if many else known
         raise ValueError(f"There is no {kind} {name!r} here: choose one of {', '.join(listed)}.")

@@ -26,7 +26,7 @@ RECORD = "explanation.json"
 # Of level 1 with each filter and the library's default, on overlays of 224 x 224, "up" gave the
 # smallest files (46 kB) in the shortest time (2 ms); level 6 takes six times as long for 41 kB.
 PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-_LONGEST_LABEL = 80
+_LONGEST_LABEL = 80  # bytes: a file's name has room for 255
 _BAND_PIXELS = 4_000_000  # painted at once: painting takes six times the memory of what it paints
 
 OpenFile = Callable[[str], AbstractContextManager[IO[bytes]]]
@@ -108,7 +108,7 @@ def class_labels(class_names: Sequence[str]) -> dict[str, str]:
 
 def safe_part(name: str) -> str:
     """Return a name fit to stand inside a file's name, after a prefix of ours."""
-    return re.sub(r"[^\w.+-]", "_", name)[:_LONGEST_LABEL]
+    return re.sub(r"[^\w.+-]", "_", name).encode()[:_LONGEST_LABEL].decode(errors="ignore")
 
 
 def overlay_png(radiograph: Radiograph, heatmap: np.ndarray, settings: Settings) -> bytes:

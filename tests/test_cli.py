@@ -327,6 +327,19 @@ def test_maps_of_other_classes_do_not_stay(films: Path, out: Path) -> None:
     assert names_in(out / "0") == own | {"my notes.txt"}
 
 
+def test_files_of_others_stay_whatever_their_names(films: Path, tmp_path: Path) -> None:
+    """A film called like an overlay is explained, too, and lies where results of another come."""
+    shutil.copyfile(films / "1.png", tmp_path / "a.png")
+    (tmp_path / "a").mkdir()
+    film = shutil.copyfile(films / "2.png", tmp_path / "a" / "overlay-1.png")
+    (tmp_path / "a" / "heatmap-of-mine.npy").touch()
+    for _ in range(2):
+        explain(tmp_path / "a.png", "--out", tmp_path, "--overwrite")
+    assert film.exists()
+    assert (tmp_path / "a" / "heatmap-of-mine.npy").exists()
+    assert "Explained 1" in explain(tmp_path / "a", "--out", tmp_path / "more").stdout
+
+
 def test_changed_touched_and_incomplete_files(films: Path, out: Path) -> None:
     explain(films, "--out", out)
     shutil.copyfile(films / "1.png", films / "0.png")  # changed
@@ -351,7 +364,7 @@ def test_a_broken_file_is_a_row_and_the_others_go_on(films: Path, out: Path) -> 
     assert [bool(row["error"]) for row in rows] == [False, True, False, False, True]
     assert rows[1]["error"].startswith("1.png ")
     assert rows[1]["predicted"] == rows[1]["Normal"] == ""
-    assert rows[1]["error"] in result.stderr
+    assert f"{films / rows[1]['error']}\n" in result.stderr  # which of many a 1.png it is
     assert "could not read 2 of 5" in result.stdout
     assert not (out / "1").exists()
     again = explain(films, "--out", out, code=1)
@@ -369,9 +382,12 @@ def test_a_broken_file_is_a_row_and_the_others_go_on(films: Path, out: Path) -> 
         (["{films}", "--colormap", "pink"], "no colormap 'pink' .* turbo"),
         (["{films}", "--opacity", "nan"], "opacity must be from 0 to 1"),
         (["{films}", "--device", "tpu"], "no device 'tpu'"),
-        (["{films}", "--checkpoint", "{films}/0.png"], "0.png is not a .safetensors file"),
+        (["{films}", "--device", "cpu:²"], "no device 'cpu:²'"),
+        (["{films}", "--device", "cuda:99999999999999999999"], "no device 'cuda:9+'"),
+        (["{films}", "--checkpoint", "{films}/0.png"], "films/0.png is not a .safetensors file"),
+        (["{films}", "--checkpoint", "{films}"], r"films cannot be read \(it is a folder\)"),
         (["{empty}"], "no radiograph in .*empty"),
-        (["{films}", "--out", "{films}/0.png"], r"0.png .*\(File exists\)"),
+        (["{films}", "--out", "{films}/0.png"], r"0.png \(File exists\): move the file"),
         (["{films}", "--out", "/proc/nowhere"], "/proc/nowhere"),
         (["{films}", "--out", "{films}"], "both input and output"),
     ],
@@ -498,10 +514,10 @@ def check_whole(out: Path) -> None:
                     assert all((path.parent / name).exists() for name in entry["files"])
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
     return subprocess.Popen(command, env=environment, **pipes)
 
 
@@ -528,10 +544,14 @@ def test_ctrl_c_leaves_whole_files_and_the_next_run_goes_on(films: Path, out: Pa
 def test_only_one_sentence_is_said_of_a_damaged_file(
     films: Path, tmp_path: Path, out: Path
 ) -> None:
-    """Pillow warns of a TIFF that ends within its header."""
+    """Pillow warns of a TIFF that ends within its header.
+
+    The folder `dl` is called as a module that python-gdcm looks for where the program is started.
+    """
+    (tmp_path / "dl").mkdir()
     Image.open(films / "0.png").save(tmp_path / "cut.tif")
     (tmp_path / "cut.tif").write_bytes((tmp_path / "cut.tif").read_bytes()[:20])
-    process = start("-m", "cxr_gradcam", "explain", tmp_path / "cut.tif", "--out", out)
+    process = start("-m", "cxr_gradcam", "explain", "cut.tif", "--out", out, cwd=tmp_path)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said == "cut.tif is damaged or incomplete: copy or export it again.\n"
@@ -630,3 +650,17 @@ def test_phantom_tells_wrong_usage(tmp_path: Path) -> None:
     assert "size is 8" in run("phantom", "--size", 8, "--out", tmp_path, code=2).stderr
     run("phantom", "--count", 1, "--size", 96, "--out", tmp_path / "file", code=2)
     run("phantom", "--count", -1, "--out", tmp_path, code=2)
+
+
+def test_a_last_line_that_cannot_be_printed(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full on this system")
+    with full.open("w") as file:
+        arguments = ("phantom", "--count", 1, "--size", 64, "--out", tmp_path)
+        process = start("-m", "cxr_gradcam", *arguments, stdout=file)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert said == (
+        f"The results are in {tmp_path}, but this cannot be printed (No space left on device).\n"
+    )

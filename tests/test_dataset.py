@@ -147,6 +147,11 @@ def test_unreadable_folder_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Path, "iterdir", refuse)  # root may read anything, so chmod would not do
     with pytest.raises(DatasetError, match=r"cannot be read \(Permission denied\)"):
         read_dataset(tmp_path)
+    monkeypatch.undo()
+    make(tmp_path, "A/1.png")
+    monkeypatch.setattr("cxr_gradcam.dataset.os.scandir", refuse)
+    with pytest.raises(DatasetError, match=rf"{tmp_path}/A cannot be read \(Permission denied\)"):
+        read_dataset(tmp_path)
 
 
 def test_real_dataset(shared_data: Path) -> None:

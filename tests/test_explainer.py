@@ -14,6 +14,7 @@ from cxr_gradcam.checkpoint import load_checkpoint
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
 from cxr_gradcam.explainer import Explainer, Question
+from cxr_gradcam.explanation import check_known
 from cxr_gradcam.familiarity import BANDS, LAYER, fit_familiarity, pooled
 from cxr_gradcam.radiograph import Radiograph
 from tests import oracle
@@ -399,6 +400,16 @@ def test_radiographs_may_come_one_by_one_and_a_class_by_its_name(
 ) -> None:
     found = explainer.explain_batch((film for film in phantoms[:2]), classes="COVID")
     assert [one.classes for one in found] == [("COVID",)] * 2
+    (only,) = explainer.compare(phantoms[0], [Question(classes="COVID")])
+    assert only.classes == ("COVID",)
+
+
+def test_a_wrong_name_is_answered_with_what_there_is_of_its_kind() -> None:
+    many = tuple(f"class {number}" for number in range(30))
+    with pytest.raises(ValueError, match=r"There is no class 'Flu' here: .* class 29"):
+        check_known("class", "Flu", many)
+    with pytest.raises(ValueError, match=r"There is no layer 'x' here: .* a module inside them"):
+        check_known("layer", "x", many)
 
 
 def test_what_is_no_radiograph_is_named(explainer: Explainer) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxr_gradcam.batch.results import recorded_files
 from cxr_gradcam.batch.summary import SUMMARY
 from cxr_gradcam.export import RECORD
 from cxr_gradcam.radiograph import READABLE_SUFFIXES
@@ -50,8 +51,8 @@ def find_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     """List the files meant, in the order given; folders are searched and sorted by name.
 
     In a folder every file with one of `READABLE_SUFFIXES` counts, at any depth. Left out are names
-    with a leading dot, the output folder and earlier overlays, and `masks` and `lesions` beside
-    `images`. A file that is reached twice counts once.
+    with a leading dot, the output folder, overlays that a record beside them lists, and `masks` and
+    `lesions` beside `images`. A file that is reached twice counts once.
 
     Where results go, relative to `out`: a file's path below the folder that was given, without its
     suffix. Where two files would share that place, each keeps its suffix (`X.png`, `X.dcm`), and
@@ -102,11 +103,11 @@ def _search(folder: Path, out: Path) -> Iterator[_Found]:
         seen.add(place.resolve())
         skipped = _NOT_RADIOGRAPHS if "images" in folders else set()
         folders[:] = sorted(name for name in folders if name[0] != "." and name not in skipped)
-        holds_results = RECORD in files
+        results = recorded_files(place) if RECORD in files else set()
         for name in sorted(files):
             if name[0] == "." or not name.lower().endswith(READABLE_SUFFIXES):
                 continue
-            if not (holds_results and name.startswith("overlay-")):
+            if name not in results:
                 yield _Found(place / name, above, place.relative_to(folder) / name)
 
 

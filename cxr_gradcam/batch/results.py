@@ -88,6 +88,7 @@ class ResultWriter:
             OSError: If the folder cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        earlier = recorded_files(folder)
         (folder / RECORD).unlink(missing_ok=True)
         maps = write_maps(
             lambda name: whole_file(folder / name, "wb"), self._export, radiograph, explanation
@@ -95,12 +96,22 @@ class ResultWriter:
         written = {name for entry in maps.values() for name in entry["files"]}
         for path in chain.from_iterable(map(folder.glob, _OURS)):
             # Of a class that is no longer asked for, or of a run that was killed while writing.
-            if path.name not in written:
+            # Anything else is somebody else's, whatever its name.
+            if path.name in earlier - written or path.suffix == ".part":
                 path.unlink(missing_ok=True)
         stamped = asdict(stamp) if stamp else None
         made = record(self._export, file, radiograph, explanation, maps, stamped)
         with whole_file(folder / RECORD, "wb") as target:
             target.write(to_json(made))
+
+
+def recorded_files(folder: Path) -> set[str]:
+    """Return the names of the overlays and heatmaps that a folder's record lists; none without."""
+    try:
+        maps = json.loads((folder / RECORD).read_bytes())["maps"]
+        return {file for entry in maps.values() for file in entry["files"]}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return set()
 
 
 def _summary_values(record: Mapping[str, Any]) -> bool:

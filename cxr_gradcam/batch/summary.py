@@ -58,11 +58,11 @@ class Tally:
         """How many files have been counted."""
         return self.outcomes.total()
 
-    def add(self, outcome: str, error: str) -> None:
-        """Count one file."""
+    def add(self, outcome: str, file: str, error: str) -> None:
+        """Count one file. Its error is kept with the whole path, as each class may have a 1.png."""
         self.outcomes[outcome] += 1
         if error and len(self.errors) < ERRORS_TOLD:
-            self.errors.append(error)
+            self.errors.append(error.replace(Path(file).name, file, 1))
 
 
 class PartWriter:
@@ -120,7 +120,7 @@ def merge_parts(out: Path, parts: int, class_names: Sequence[str]) -> Tally:
         writer = csv.writer(target)
         writer.writerow(summary_header(class_names))
         for row in heapq.merge(*map(csv.reader, files), key=lambda row: int(row[0])):
-            tally.add(row[1], row[-1])
+            tally.add(row[1], row[2], row[-1])
             writer.writerow(row[2:])
     remove_parts(out)
     return tally

@@ -11,7 +11,7 @@ import numpy as np
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.radiograph import Radiograph
-from cxr_gradcam.words import class_label, knows_no_class
+from cxr_gradcam.words import class_label, knows_no_class, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,8 +114,7 @@ def plot_text(text: str, longest: int | None = None) -> str:
     if longest is not None and len(text) > longest:
         half = longest // 2 - 1
         text = f"{text[:half]}…{text[-half:]}"
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return printable.replace("$", r"\$")
+    return printable(text).replace("$", r"\$")
 
 
 def comparison_figure(

@@ -22,6 +22,7 @@ from cxr_gradcam.words import (
     map_title,
     number,
     per_cell,
+    printable,
     signed,
 )
 
@@ -147,11 +148,6 @@ def film_section(position: int, case: Case, export: Export) -> Section:
         ]
     )
     return Section(name, predicted, probability, explanation.familiar, html)
-
-
-def printable(name: str) -> str:
-    """Return a name that any encoding and any parser takes."""
-    return "".join(char if char.isprintable() else "?" for char in name)
 
 
 def _familiarity_kind(explanation: Explanation) -> str:

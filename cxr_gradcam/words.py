@@ -6,9 +6,14 @@ from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explanation import Explanation
 
 
+def printable(name: str) -> str:
+    """Return a name as text that can be shown and sent: a file's may hold anything."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
 def class_label(name: str) -> str:
     """Return a class name as one reads it: `Lung_Opacity` is shown as `Lung Opacity`."""
-    return name.replace("_", " ")
+    return printable(name).replace("_", " ")
 
 
 def layer_name(layer: str) -> str:

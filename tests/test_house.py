@@ -51,7 +51,7 @@ ALLOWED = {
         "report_pictures",
         "words",
     },
-    "archive": {"export", "report", "tables"},
+    "archive": {"export", "report", "tables", "words"},
     "localisation": set(),
     "dataset": {"radiograph"},
     "duplicates": {"radiograph"},

@@ -48,7 +48,7 @@ def png_of(seed: int) -> bytes:
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
-def dicom_of(seed: int) -> bytes:
+def dicom_of(seed: int, photometric: str = "MONOCHROME1") -> bytes:
     """A radiograph as a detector sends it: 12 bits, bright where the air is."""
     pixels = np.rint((1 - draw_phantom("Normal", seed).radiograph.pixels) * 4095).astype("<u2")
     meta = FileMetaDataset()
@@ -56,7 +56,7 @@ def dicom_of(seed: int) -> bytes:
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
     meta.MediaStorageSOPInstanceUID = "1.2.3"
     file = FileDataset("x", {}, file_meta=meta, preamble=b"\0" * 128)
-    file.Modality, file.PhotometricInterpretation = "DX", "MONOCHROME1"
+    file.Modality, file.PhotometricInterpretation = "DX", photometric
     file.Rows, file.Columns = pixels.shape
     file.SamplesPerPixel, file.PixelRepresentation = 1, 0
     file.BitsAllocated, file.BitsStored, file.HighBit = 16, 12, 11
@@ -153,6 +153,17 @@ def test_a_copied_link_opens_the_same_view_in_another_browser(
     lost = visit(browser, f"{address}/?file=Normal/../../secret.png")
     lost.get_by_text("There is no Normal/../../secret.png in the dataset").wait_for()
     lost.context.close()
+
+
+def test_a_warning_that_comes_leaves_the_pictures_mounted(page: Any) -> None:
+    drop(page, "film.png", png_of(2))
+    first = wait_for_picture(page)
+    canvas = page.locator(".st-key-explain canvas.film").nth(1)
+    canvas.evaluate("(canvas) => { canvas.dataset.mine = 'yes'; }")
+    drop(page, "negative.dcm", dicom_of(6, "MONOCHROME2"))
+    page.get_by_text("does not look like").wait_for()
+    wait_for_picture(page, first)
+    assert canvas.get_attribute("data-mine") == "yes"
 
 
 def sent_films(page: Any) -> list[str]:

@@ -368,6 +368,11 @@ def test_the_whole_box_holds_all_the_heat_and_the_models_view_all_the_evidence(
     assert (shown[above, columns, 3] == 255).all()
     assert 0.03 < (hatch[above, columns, 3] > 0).mean() < 0.6
     assert not hatch[int(top) + 8 : int(top + 290 * scale), columns].any()
+    view.press("i")  # the padding is white now
+    dark = view.pixels(1, "marks")[above, columns]
+    assert dark[dark[:, :, 3] > 0, :3].max() == 0
+    assert (dark[:, :, 3] > 0).sum() == (hatch[above, columns, 3] > 0).sum()
+    view.press("i")
     stage = view.stage(1).bounding_box()
     view.press("b")
     view.page.mouse.move(stage["x"] + 1, stage["y"] + 1)
@@ -428,14 +433,40 @@ def _looks(view: View) -> list[int]:
 
 
 def test_full_screen_by_key_and_back(view: View, address: str) -> None:
-    view.open(address)
-    width = view.pixels(1).shape[1]
+    view.page.set_viewport_size({"width": 1700, "height": 950})
+    view.open(f"{address}/?film=deep")
+    height = view.pixels(1).shape[0]
     view.press("f")
     view.page.wait_for_function("() => document.fullscreenElement !== null")
-    assert view.pixels(1).shape[1] >= width - 20
+    view.page.wait_for_function(
+        f"""() => [...document.querySelectorAll("[data-testid=stBidiComponentIsolated]")]
+            .some((host) => host.shadowRoot?.fullscreenElement?.querySelectorAll(".stage")[1]
+                .clientHeight > {height} + 50)"""
+    )
+    room = view.page.locator(".viewer").first.evaluate("(one) => one.scrollHeight - innerHeight")
+    assert room <= 0
     assert view.page.get_by_role("slider", name="Opacity").first.is_visible()
     view.press("f")
     view.page.wait_for_function("() => document.fullscreenElement === null")
+
+
+def test_in_full_screen_one_scrolls_to_what_does_not_fit(view: View, address: str) -> None:
+    view.page.set_viewport_size({"width": 500, "height": 420})
+    view.open(address)
+    view.focus(2)
+    view.page.keyboard.press("f")
+    view.page.wait_for_function("() => document.fullscreenElement !== null")
+    view.stage(5).scroll_into_view_if_needed()
+    box = view.stage(5).bounding_box()
+    assert 0 <= box["y"] <= 420 - box["height"]
+
+
+def test_escape_closes_the_help_from_its_button(view: View, address: str) -> None:
+    view.open(address)
+    view.page.locator(".bar").first.get_by_role("button", name="Help").click()
+    assert view.page.locator(".help").first.is_visible()
+    view.page.keyboard.press("Escape")
+    assert not view.page.locator(".help").first.is_visible()
 
 
 def test_a_class_change_resends_no_film_and_keeps_the_settings(

@@ -422,6 +422,11 @@ def test_a_second_film_of_a_folder_of_phantoms_has_its_lesion_outlined(
     page = open_subject("Two radiographs", second_from="Dataset", second_class="COVID")
     page.selectbox(key="second_file").select_index(0).run()
     assert not any(panel["lesion"] for panel in two(page))
+    before = two(page)[1]["film"]
+    (film,) = (tmp_path / "data/COVID/images").iterdir()
+    film.write_bytes(png(seed=9))
+    assert two(page.run())[1]["film"] != before
+    write_phantoms(tmp_path / "data", 4, size=64)
     page.toggle(key="lesion").set_value(True).run()
     check(page)
     assert all(panel["lesion"] for panel in two(page))

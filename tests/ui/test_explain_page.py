@@ -309,6 +309,32 @@ def test_a_link_to_a_film_where_there_is_no_dataset() -> None:
     assert "this server has no dataset folder" in errors(page)[0]
 
 
+def test_what_a_link_asked_for_in_vain_is_said_on_one_page() -> None:
+    page = open_page(sample="COVID-99")
+    assert len(page.error) == 1
+    page.run()
+    assert len(page.error) == 1
+    assert not turn_to(page, "Model").error
+    assert not turn_to(page, "Explain").error
+
+
+def test_a_film_whose_name_cannot_be_sent_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_phantoms(tmp_path / "data", 4, size=64)[0]
+    path.rename(path.with_name("bad\udcff.png"))
+    monkeypatch.setenv("CXR_DATA", str(tmp_path / "data"))
+    page = open_page()
+    page.selectbox(key=Keys.DATASET_FILE).select("bad?.png").run()
+    check(page)
+    assert "bad?.png" in text_of(page)
+    assert page.query_params["file"] == "COVID/bad?.png"
+    for title in ("Compare", "Dataset", "Explain"):
+        turn_to(page, title)
+        assert not page.error
+    assert panels_of(page)
+
+
 # --- filled
 
 

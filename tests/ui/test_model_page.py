@@ -13,7 +13,7 @@ from cxr_gradcam.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cxr_gradcam.densenet import MAIN_LAYERS
 from cxr_gradcam.training.scores import evaluate_logits
 from cxr_gradcam.ui import shared
-from cxr_gradcam.ui.components import model_facts
+from cxr_gradcam.ui.components import address, model_facts
 from cxr_gradcam.ui.components.model_figures import NO_FIGURES
 from cxr_gradcam.ui.models import BUNDLED
 from cxr_gradcam.ui.session import Keys
@@ -145,6 +145,32 @@ def test_a_link_names_the_model(add_run: Callable[..., Path]) -> None:
     page = open_page("Model", sample="COVID-0", model="small")
     assert page.selectbox(key=Keys.MODEL).value == "small"
     assert page.query_params["model"] == "small"
+
+
+def test_the_back_button_takes_back_a_model(
+    add_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(address, "_LATE_SECONDS", 0)
+    add_run("small", input_size=64)
+    page = open_page("Explain", sample="COVID-0")
+    page.selectbox(key=Keys.MODEL).select("small").run()
+    assert page.query_params["model"] == "small"
+    del page.query_params["model"]
+    page.run()
+    check(page)
+    assert page.selectbox(key=Keys.MODEL).value == BUNDLED
+    assert "model" not in page.query_params
+
+
+def test_a_model_that_is_not_there_is_no_longer_spoken_of_when_another_is_chosen(
+    add_run: Callable[..., Path],
+) -> None:
+    add_run("small", input_size=64)
+    page = open_page("Explain", sample="COVID-0", model="nope")
+    assert len(page.error) == 1
+    page.selectbox(key=Keys.MODEL).select("small").run()
+    check(page)
+    assert not page.error
 
 
 def test_a_model_is_loaded_once_and_again_when_its_file_has_changed(

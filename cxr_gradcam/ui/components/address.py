@@ -15,6 +15,7 @@ import streamlit as st
 
 from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components import model_choice, source
+from cxr_gradcam.words import printable
 
 FILE = "file"
 SAMPLE = "sample"
@@ -51,6 +52,8 @@ def follow() -> None:
         source.open_sample(asked[SAMPLE])
     if MODEL in asked:
         model_choice.open_model(asked[MODEL])
+    elif MODEL in _written().now:
+        model_choice.open_model(next(iter(shared.models())))
 
 
 def write() -> None:
@@ -59,7 +62,7 @@ def write() -> None:
     names = {"dataset": FILE, "phantom": SAMPLE}
     wanted: dict[str, str] = {}
     if current is not None and current.origin in names:
-        wanted[names[current.origin]] = current.key
+        wanted[names[current.origin]] = printable(current.key)
     if shared.model() != next(iter(shared.models())):
         wanted[MODEL] = shared.model()
     for name in NAMES:

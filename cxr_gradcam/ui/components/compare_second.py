@@ -8,7 +8,7 @@ import streamlit as st
 
 from cxr_gradcam.dataset import Dataset, DatasetError
 from cxr_gradcam.radiograph import RadiographError, load_radiograph
-from cxr_gradcam.ui import session, shared
+from cxr_gradcam.ui import shared
 from cxr_gradcam.ui.components.source import (
     FORMATS,
     load_upload,
@@ -19,7 +19,7 @@ from cxr_gradcam.ui.components.source import (
 )
 from cxr_gradcam.ui.session import Shown
 from cxr_gradcam.ui.text import plain
-from cxr_gradcam.words import class_label
+from cxr_gradcam.words import class_label, printable
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -115,6 +115,7 @@ def _choose_film(dataset: Dataset) -> Shown | None:
         "File",
         list(files),
         index=None,
+        format_func=printable,
         placeholder=f"Choose one of {len(files):,}",
         key=Keys.DATASET_FILE,
         bind="query-params",
@@ -123,7 +124,7 @@ def _choose_film(dataset: Dataset) -> Shown | None:
     if name is None:
         return None
     path = files[name]
-    radiograph = session.radiographs().get(str(path), lambda: load_radiograph(path))
+    radiograph = load_radiograph(path)  # each time: the file may have changed
     lesion = planted(dataset, path, radiograph)
     return Shown(radiograph, "dataset", f"{label}/{name}", label, lesion)
 

@@ -15,7 +15,6 @@ from cxr_gradcam.ui.components.dataset_state import (
     Keys,
     clear_selection,
     first_page,
-    printable,
 )
 from cxr_gradcam.words import class_label
 
@@ -143,4 +142,4 @@ def _choice(label: str, options: list[str], key: str, words: Callable[[str], str
 
 
 def _class(name: str, nothing: str) -> str:
-    return class_label(printable(name)) if name else nothing
+    return class_label(name) if name else nothing

@@ -12,7 +12,7 @@ import streamlit as st
 
 from cxr_gradcam.survey.results import Results
 from cxr_gradcam.ui.components.dataset_confusion import confusion, films
-from cxr_gradcam.ui.components.dataset_state import Open, printable
+from cxr_gradcam.ui.components.dataset_state import Open
 from cxr_gradcam.ui.components.dataset_style import Theme, theme
 from cxr_gradcam.ui.components.picture import note, section
 from cxr_gradcam.words import class_label
@@ -78,7 +78,7 @@ def _foreign(results: Results) -> None:
     """Say which classes of the folder the model does not know."""
     foreign = [label for label in results.folder.labels if label not in results.class_names]
     if foreign:
-        named = ", ".join(class_label(printable(label)) for label in foreign)
+        named = ", ".join(class_label(label) for label in foreign)
         note(f"The model has no class {named}: these films are called, but counted nowhere here.")
 
 

@@ -8,9 +8,9 @@ from cxr_gradcam.survey.results import Results
 from cxr_gradcam.ui.components import frame, source
 from cxr_gradcam.ui.components.dataset_choices import choose_films, choose_page
 from cxr_gradcam.ui.components.dataset_grid import film_grid
-from cxr_gradcam.ui.components.dataset_state import Open, printable, thumbnails
+from cxr_gradcam.ui.components.dataset_state import Open, thumbnails
 from cxr_gradcam.ui.text import plain
-from cxr_gradcam.words import class_label
+from cxr_gradcam.words import class_label, printable
 
 MOST_PROBLEMS = 100  # listed
 
@@ -47,7 +47,7 @@ def _unreadable(results: Results) -> None:
     with st.expander(words, icon=":material/broken_image:"):
         listed = list(results.errors.items())[:MOST_PROBLEMS]
         lines = [
-            f"- {plain(class_label(printable(key.partition('/')[0])))}: {plain(printable(error))}"
+            f"- {plain(class_label(key.partition('/')[0]))}: {plain(printable(error))}"
             for key, error in listed
         ]
         if count > MOST_PROBLEMS:

@@ -11,8 +11,8 @@ import streamlit as st
 from cxr_gradcam.survey.folder import Film, Folder
 from cxr_gradcam.survey.results import NONE, Results
 from cxr_gradcam.survey.thumbnails import Thumbnail
-from cxr_gradcam.ui.components.dataset_state import Keys, printable
-from cxr_gradcam.words import class_label
+from cxr_gradcam.ui.components.dataset_state import Keys
+from cxr_gradcam.words import class_label, printable
 
 _HTML = '<ul class="grid"></ul>'
 _CSS = """
@@ -136,8 +136,8 @@ def _tile(results: Results, place: int, picture: Thumbnail) -> dict[str, Any]:
         "place": place,
         "key": printable(film.key),
         "name": name.rpartition("/")[2],
-        "title": f"{name} · {class_label(printable(film.label))}",
-        "alt": f"Radiograph {name}, filed as {class_label(printable(film.label))}",
+        "title": f"{name} · {class_label(film.label)}",
+        "alt": f"Radiograph {name}, filed as {class_label(film.label)}",
         "src": src,
         "why": why,
         "mark": "unfamiliar" if results.familiar[place] == 0 else "",

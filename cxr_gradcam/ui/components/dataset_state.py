@@ -126,8 +126,3 @@ def clear_selection() -> None:
 def first_page() -> None:
     """Go to the first page of films; in a callback."""
     st.session_state[Keys.PAGE] = 1
-
-
-def printable(text: str) -> str:
-    """Return a file's name as text that can be sent: it may hold anything."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

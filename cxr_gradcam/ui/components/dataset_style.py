@@ -17,6 +17,7 @@ div:has(> [class*="st-key-dataset_off_"]) { display: none; }
   margin-left: auto; }
 .st-key-dataset_figures { row-gap: 1rem; }
 .st-key-dataset_figures > div { flex: 1 1 24rem; min-width: 0; }
+.st-key-dataset_figures > div:last-child { flex-basis: 31rem; }
 .cxr-reliability { display: block; width: 100%; min-width: 36rem; max-width: 58rem; }
 .st-key-dataset_means > div { flex: 1 1 13rem; min-width: 0; max-width: 24rem; }
 .st-key-dataset_means img { display: block; border-radius: 6px; background: #000; }

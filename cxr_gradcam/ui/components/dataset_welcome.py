@@ -8,10 +8,10 @@ import streamlit as st
 
 from cxr_gradcam.survey.phantoms import COUNT
 from cxr_gradcam.ui.components.dataset_confusion import films
-from cxr_gradcam.ui.components.dataset_state import Open, draw_phantoms, printable
+from cxr_gradcam.ui.components.dataset_state import Open, draw_phantoms
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.text import plain
-from cxr_gradcam.words import class_label
+from cxr_gradcam.words import class_label, printable
 
 
 def heading(opened: Open) -> None:
@@ -20,7 +20,7 @@ def heading(opened: Open) -> None:
     counts = dict.fromkeys(folder.labels, 0)
     for film in folder.films:
         counts[film.label] += 1
-    listed = [f"{class_label(printable(label))}\u00a0{count:,}" for label, count in counts.items()]
+    listed = [f"{class_label(label)}\u00a0{count:,}" for label, count in counts.items()]
     name = "Phantoms" if opened.phantoms else printable(folder.root.resolve().name)
     words = "synthetic radiographs that this program drew; to browse your own, set CXR_DATA"
     told = [films(len(folder.films)), *listed, *([words] if opened.phantoms else [])]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from streamlit.navigation.page import StreamlitPage
 
 _PAGES = "_pages"  # title -> what `st.switch_page` takes
+_TITLE = "_title"  # of the page that was drawn last
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ def run(places: Sequence[Place]) -> None:
     place = next(place for place in places if place.title == chosen.title)
     st.session_state[_PAGES] = pages
 
+    if st.session_state.get(_TITLE, place.title) != place.title:
+        source.forget_told_problems()
+    st.session_state[_TITLE] = place.title
     address.follow()
     problem = _model_problem()
     inviting = place.needs_radiograph and session.shown() is None and not problem

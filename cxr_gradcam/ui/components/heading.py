@@ -30,8 +30,9 @@ def heading(shown: Shown) -> None:
         title(name(shown), _facts(shown))
         # The sidebar is shut on a phone: this is the way back to the other sources.
         st.button("Open another", key="open_another", on_click=session.clear)
-    for words in shown.radiograph.notes:
-        note(words)
+    with st.container():  # one place, however many: what lies below stays mounted
+        for words in shown.radiograph.notes:
+            note(words)
 
 
 def title(text: str, aside: str) -> None:

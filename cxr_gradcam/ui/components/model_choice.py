@@ -13,6 +13,8 @@ from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys
 from cxr_gradcam.ui.text import plain
 
+_MODEL = "model"
+
 
 def choose_in_sidebar() -> None:
     """Draw the name of the model, a choice where there are several, and its few facts."""
@@ -53,9 +55,10 @@ def open_model(name: str) -> bool:
     """
     if name not in shared.models():
         source.remember_problem(
-            f"There is no model {name} here: check the link, or choose one of the list."
+            _MODEL, f"There is no model {name} here: check the link, or choose one of the list."
         )
         return False
+    source.forget_problem(_MODEL)
     session.choose_model(name)
     return True
 

@@ -24,7 +24,7 @@ from cxr_gradcam.ui.components.gallery import tile
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys, Shown
 from cxr_gradcam.ui.text import plain
-from cxr_gradcam.words import class_label
+from cxr_gradcam.words import class_label, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 FORMATS = "PNG, JPEG, TIFF, BMP, WebP or DICOM"
 _READ = "_read"  # upload id -> _Read, for the files that lie in the uploader now
-_PROBLEM = "_problem"  # why the film asked for last is not on the page
+_PROBLEMS = "_problems"  # what was asked for -> _Problem
+_FILM = "film"
 _OPENED = "_opened"  # the class of a film just opened, for the choice of class to follow
 
 
@@ -44,6 +45,14 @@ class _Read:
 
     name: str
     problem: str = ""
+
+
+@dataclass
+class _Problem:
+    """Why something that was asked for is not on the page, and whether the visitor was told."""
+
+    sentence: str
+    told: bool = False
 
 
 def invite() -> None:
@@ -136,15 +145,36 @@ def problems(*, skip: bool = False) -> None:
     Args:
         skip: draw nothing, for a page that says it elsewhere.
     """
-    sentences = [outcome.problem for outcome in _read_files().values()]
-    sentences.append(st.session_state.get(_PROBLEM, ""))
-    for sentence in filter(None, [] if skip else sentences):
-        st.error(plain(sentence), icon=":material/error:")
+    if skip:
+        return
+    sentences = [outcome.problem for outcome in _read_files().values() if outcome.problem]
+    for problem in _problems().values():
+        sentences.append(problem.sentence)
+        problem.told = True
+    with st.container():  # one place, however many: what lies below stays mounted
+        for sentence in sentences:
+            st.error(plain(sentence), icon=":material/error:")
 
 
-def remember_problem(sentence: str) -> None:
-    """Say a sentence on the page until another radiograph is on it."""
-    st.session_state[_PROBLEM] = sentence
+def _problems() -> dict[str, _Problem]:
+    return cast("dict[str, _Problem]", st.session_state.setdefault(_PROBLEMS, {}))
+
+
+def remember_problem(about: str, sentence: str) -> None:
+    """Say a sentence on the page until the visitor turns to another or gets what it is about."""
+    _problems()[about] = _Problem(sentence)
+
+
+def forget_problem(about: str) -> None:
+    """Take back a sentence: what it is about is on the page now."""
+    _problems().pop(about, None)
+
+
+def forget_told_problems() -> None:
+    """Take back what was said on the page that the visitor has left."""
+    st.session_state[_PROBLEMS] = {
+        about: problem for about, problem in _problems().items() if not problem.told
+    }
 
 
 def upload_names() -> dict[str, str]:
@@ -212,6 +242,7 @@ def _dataset_picker(*, side_by_side: bool) -> None:
         "File of the dataset",
         list(files),
         index=None,
+        format_func=printable,
         placeholder=f"Choose one of {len(files):,}",
         key=Keys.DATASET_FILE,
         on_change=_choose_file,
@@ -260,7 +291,7 @@ def open_film(label: str, short_name: str) -> bool:
         radiograph = load_radiograph(path)
         lesion = planted(dataset, path, radiograph)
     except (DatasetError, RadiographError) as error:
-        remember_problem(str(error))
+        remember_problem(_FILM, str(error))
         return False
     st.session_state[_OPENED] = label
     _show(Shown(radiograph, "dataset", f"{label}/{short_name}", label=label, lesion=lesion))
@@ -331,7 +362,9 @@ def open_sample(key: str) -> bool:
         Whether it is on the page now.
     """
     if key not in shared.sample_keys():
-        remember_problem(f"There is no phantom {key}: check the link, or choose one of the list.")
+        remember_problem(
+            _FILM, f"There is no phantom {key}: check the link, or choose one of the list."
+        )
         return False
     phantom = shared.sample(key)
     _show(
@@ -348,5 +381,5 @@ def open_sample(key: str) -> bool:
 
 
 def _show(chosen: Shown) -> None:
-    st.session_state.pop(_PROBLEM, None)
+    forget_problem(_FILM)
     session.show(chosen)

@@ -18,8 +18,9 @@ def verdict(explanation: Explanation, classifier: Classifier) -> None:
 
     Above it stands a warning where the picture does not look like a film the model knows.
     """
-    if explanation.familiar is False:
-        st.warning(familiarity_words(explanation), icon=":material/warning:")
+    with st.container():  # one place, with a warning or without: what lies below stays mounted
+        if explanation.familiar is False:
+            st.warning(familiarity_words(explanation), icon=":material/warning:")
     predicted = explanation.predicted
     error = calibration_error(classifier.metrics)
     calibration = calibration_words(classifier.temperature, len(explanation.probabilities), error)

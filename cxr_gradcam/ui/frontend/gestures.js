@@ -120,13 +120,13 @@ class Gestures {
 
   hover(event, point) {
     marks.point = { ...this.place(point), hovered: event.currentTarget === this.shown.stage };
-    marks.over = this.shown;
+    this.shown.speak(false);
     repaint();
   }
 
   leave() {
     if (this.pointers.size) return;
-    marks.point = marks.over = null;
+    marks.point = null;
     repaint();
   }
 }

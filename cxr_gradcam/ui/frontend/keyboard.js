@@ -88,7 +88,7 @@ function movePoint(shown, right, down) {
     y: clamp(along(from.y, panel.height, down), world.top, world.bottom - 0.5 / panel.height),
     hovered: false,
   };
-  shown.speak();
+  shown.speak(true);
   repaint();
 }
 
@@ -105,6 +105,6 @@ function moveBox(shown, right, down, size) {
     moved.left >= world.left - 1e-9 && moved.right <= world.right + 1e-9 &&
     moved.top >= world.top - 1e-9 && moved.bottom <= world.bottom + 1e-9;
   if (fits) marks.box = moved;
-  shown.speak();
+  shown.speak(true);
   repaint();
 }

@@ -4,6 +4,8 @@ const MARK = "#ffffff";
 const SHADOW = "rgba(0, 0, 0, 0.65)";
 const LESION = "#7CFFB2";
 const HATCH_STEP = 9; // CSS pixels
+const HATCH_ON_BLACK = "rgba(255, 255, 255, 0.42)";
+const HATCH_ON_WHITE = "rgba(0, 0, 0, 0.42)";
 
 function drawMarks({ decor, panel }, at, ratio, lines) {
   const { square, lesion } = settings;
@@ -72,7 +74,7 @@ function hatchPadding(context, panel, at, ratio) {
     path.moveTo(left + k, top);
     path.lineTo(left, top + k);
   }
-  context.strokeStyle = "rgba(255, 255, 255, 0.42)";
+  context.strokeStyle = settings.invert ? HATCH_ON_WHITE : HATCH_ON_BLACK;
   context.lineWidth = ratio;
   context.stroke(path);
   context.restore();

@@ -93,9 +93,16 @@ class PanelView {
     this.stage.dataset.tool = settings.tool;
   }
 
-  /** Let a screen reader say the numbers; those under a moving pointer would be noise. */
-  speak() {
-    this.reading.setAttribute("aria-live", "polite");
+  /** Let a screen reader say the numbers or not: those under a moving pointer would be noise. */
+  speak(aloud) {
+    this.reading.setAttribute("aria-live", aloud ? "polite" : "off");
+  }
+
+  /** Give back the memory of the canvases, until they are painted again. */
+  release() {
+    for (const canvas of [this.canvas, this.decor]) canvas.width = canvas.height = 0;
+    this.image = this.pixels = this.grey = this.heat = this.both = this.path = null;
+    this.done = {};
   }
 
   /** Run a step of the painting unless its input is what it was the last time. */
@@ -149,7 +156,7 @@ class PanelView {
   }
 
   paintMarks(at, ratio) {
-    const { contours, cells, lesion, square, tool } = settings;
+    const { contours, cells, lesion, square, invert, tool } = settings;
     const place = [at.width, at.height, at.scale, at.left, at.top].join(" ");
     const lines = contours && this.hot;
     if (lines) {
@@ -159,7 +166,7 @@ class PanelView {
     }
     const point = marks.point && `${marks.point.x} ${marks.point.y} ${marks.point.hovered}`;
     const box = marks.box && Object.values(marks.box).join(" ");
-    const key = [place, lines, cells, lesion, square, tool, point, box].join("|");
+    const key = [place, lines, cells, lesion, square, invert, tool, point, box].join("|");
     this.when("marks", key, () => drawMarks(this, at, ratio, lines ? this.path : null));
   }
 }

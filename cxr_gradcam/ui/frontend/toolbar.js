@@ -22,7 +22,10 @@ class Toolbar {
     this.act("full", () => viewer.toggleFull());
     this.act("help", () => viewer.toggleHelp());
     // Streamlit reruns the page on some letters; a slider or a button is no place for that.
-    bar.addEventListener("keydown", (event) => event.stopPropagation());
+    bar.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Escape" && viewer.escape()) event.preventDefault();
+    });
   }
 
   act(name, action) {

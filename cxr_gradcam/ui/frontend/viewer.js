@@ -3,6 +3,7 @@
 const TALLEST = 704; // CSS pixels
 const TALL_SHARE = 0.66; // of the window's height
 const SMALL_HEIGHT = 432;
+const LEAST_IN_FULL = 160;
 const seen = new Set(); // digests of the films that the present zoom and window were made for
 
 const sheet = new CSSStyleSheet();
@@ -20,7 +21,7 @@ function mountViewer(parent, data) {
     viewer = new Viewer(parent);
     mounted.set(parent, viewer);
   }
-  viewers.add(viewer);
+  viewer.enter();
   viewer.update(data);
   return () => viewer.leave();
 }
@@ -34,16 +35,23 @@ class Viewer {
     this.toolbar = new Toolbar(this.root.querySelector(".bar"), this);
     this.panels = [];
     parent.append(this.root);
-    this.observer = new ResizeObserver(() => this.layout());
-    this.observer.observe(this.root);
     this.relayout = () => this.layout();
-    addEventListener("resize", this.relayout);
+    this.observer = new ResizeObserver(this.relayout);
     this.root.addEventListener("fullscreenchange", this.relayout);
   }
 
+  enter() {
+    viewers.add(this);
+    this.observer.observe(this.root);
+    addEventListener("resize", this.relayout);
+  }
+
+  /** Let go of what is large: Streamlit may keep a component that has left the page. */
   leave() {
     viewers.delete(this);
+    this.observer.disconnect();
     removeEventListener("resize", this.relayout);
+    for (const shown of this.panels) shown.release();
   }
 
   update({ panels, columns, tall, tools }) {
@@ -84,14 +92,20 @@ class Viewer {
   }
 
   tallest() {
-    if (this.isFull) {
-      const { clientHeight } = this.root;
-      const stage = this.panels[0].stage.clientHeight;
-      const rows = getComputedStyle(this.grid).gridTemplateRows.split(" ").length;
-      const around = this.root.scrollHeight - rows * stage;
-      return Math.max(160, (clientHeight - around) / rows);
-    }
+    const full = this.isFull ? this.tallestInFull() : 0;
+    if (full >= LEAST_IN_FULL) return full; // else one scrolls
     return this.tall ? Math.min(TALL_SHARE * innerHeight, TALLEST) : SMALL_HEIGHT;
+  }
+
+  /** How high a stage may be for all rows to fit on the screen. */
+  tallestInFull() {
+    const { clientHeight, scrollTop } = this.root;
+    const stage = this.panels[0].stage.clientHeight;
+    const rows = getComputedStyle(this.grid).gridTemplateRows.split(" ").length;
+    const padding = parseFloat(getComputedStyle(this.root).paddingBottom);
+    const top = this.root.getBoundingClientRect().top - scrollTop;
+    const whole = this.grid.getBoundingClientRect().bottom - top + padding;
+    return Math.floor((clientHeight - (whole - rows * stage)) / rows);
   }
 
   showSettings() {

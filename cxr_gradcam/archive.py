@@ -12,9 +12,9 @@ from typing import IO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from cxr_gradcam.export import RECORD, Export, record, safe_part, to_json, write_maps
+from cxr_gradcam.reading import printable
 from cxr_gradcam.report import Case, Section, Unreadable, assemble, film_section
 from cxr_gradcam.tables import summary_cells, summary_header
-from cxr_gradcam.words import printable
 
 REPORT = "report.html"
 SUMMARY = "summary.csv"

@@ -18,7 +18,14 @@ import numpy.typing as npt
 
 from cxr_gradcam.dicom import is_dicom, read_dicom
 from cxr_gradcam.picture import read_picture
-from cxr_gradcam.reading import MAX_PIXELS, MIN_SIDE, AnyPixels, Pixels, RadiographError
+from cxr_gradcam.reading import (
+    MAX_PIXELS,
+    MIN_SIDE,
+    AnyPixels,
+    Pixels,
+    RadiographError,
+    printable,
+)
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -130,7 +137,7 @@ def _shown_name(source: object, name: str | None) -> str:
         # An open file's name may also be a number (a descriptor) or bytes.
         name = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
     last = str(name).replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return "".join(char if char.isprintable() else "?" for char in last)
+    return printable(last)
 
 
 def _fetch(source: str | os.PathLike[str] | bytes | BinaryIO, subject: str) -> bytes:

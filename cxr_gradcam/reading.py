@@ -1,4 +1,4 @@
-"""What reading a picture and reading a DICOM file share: the error, the limits, the grey scale."""
+"""What reading a picture and reading a DICOM file share: error, limits, names, grey scale."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ T = TypeVar("T")
 
 class RadiographError(ValueError):
     """A file cannot be read as a radiograph. One sentence: what is wrong, where, what to do."""
+
+
+def printable(name: str) -> str:
+    """Return a name as text that can be shown and sent: a file's may hold anything."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def check_size(width: int, height: int, subject: str) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.radiograph import Radiograph
-from cxr_gradcam.words import class_label, knows_no_class, printable
+from cxr_gradcam.reading import printable
+from cxr_gradcam.words import class_label, knows_no_class
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,6 +11,7 @@ from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.export import Export, evidence_sums
 from cxr_gradcam.radiograph import Radiograph
+from cxr_gradcam.reading import printable
 from cxr_gradcam.render import NO_EVIDENCE
 from cxr_gradcam.report_page import figure, note, page, pairs, table
 from cxr_gradcam.report_pictures import Miniature, colour_bar
@@ -22,7 +23,6 @@ from cxr_gradcam.words import (
     map_title,
     number,
     per_cell,
-    printable,
     signed,
 )
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explanation import Explanation
-
-
-def printable(name: str) -> str:
-    """Return a name as text that can be shown and sent: a file's may hold anything."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
+from cxr_gradcam.reading import printable
 
 
 def class_label(name: str) -> str:

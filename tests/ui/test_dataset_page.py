@@ -11,11 +11,11 @@ from streamlit.testing.v1 import AppTest
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, write_phantoms
 from cxr_gradcam.radiograph import load_radiograph
+from cxr_gradcam.reading import printable
 from cxr_gradcam.survey.folder import Film, Folder
 from cxr_gradcam.ui.components import dataset_choices, dataset_confusion, dataset_grid
 from cxr_gradcam.ui.components.dataset_state import FIGURES, MAPS, SHEET, Keys
 from cxr_gradcam.ui.components.dataset_style import Theme
-from cxr_gradcam.words import printable
 from tests.ui.visiting import check, component, components, open_page, text_of
 
 PATIENCE = 60.0

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from cxr_gradcam.reading import printable
 from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components import model_choice, source
-from cxr_gradcam.words import printable
 
 FILE = "file"
 SAMPLE = "sample"

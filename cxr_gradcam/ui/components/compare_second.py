@@ -8,6 +8,7 @@ import streamlit as st
 
 from cxr_gradcam.dataset import Dataset, DatasetError
 from cxr_gradcam.radiograph import RadiographError, load_radiograph
+from cxr_gradcam.reading import printable
 from cxr_gradcam.ui import shared
 from cxr_gradcam.ui.components.source import (
     FORMATS,
@@ -19,7 +20,7 @@ from cxr_gradcam.ui.components.source import (
 )
 from cxr_gradcam.ui.session import Shown
 from cxr_gradcam.ui.text import plain
-from cxr_gradcam.words import class_label, printable
+from cxr_gradcam.words import class_label
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cxr_gradcam.reading import printable
 from cxr_gradcam.survey.results import Results
 from cxr_gradcam.ui.components import frame, source
 from cxr_gradcam.ui.components.dataset_choices import choose_films, choose_page
 from cxr_gradcam.ui.components.dataset_grid import film_grid
 from cxr_gradcam.ui.components.dataset_state import Open, thumbnails
 from cxr_gradcam.ui.text import plain
-from cxr_gradcam.words import class_label, printable
+from cxr_gradcam.words import class_label
 
 MOST_PROBLEMS = 100  # listed
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import streamlit as st
 
+from cxr_gradcam.reading import printable
 from cxr_gradcam.survey.folder import Film, Folder
 from cxr_gradcam.survey.results import NONE, Results
 from cxr_gradcam.survey.thumbnails import Thumbnail
 from cxr_gradcam.ui.components.dataset_state import Keys
-from cxr_gradcam.words import class_label, printable
+from cxr_gradcam.words import class_label
 
 _HTML = '<ul class="grid"></ul>'
 _CSS = """

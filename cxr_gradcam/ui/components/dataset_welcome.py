@@ -6,12 +6,13 @@ from html import escape
 
 import streamlit as st
 
+from cxr_gradcam.reading import printable
 from cxr_gradcam.survey.phantoms import COUNT
 from cxr_gradcam.ui.components.dataset_confusion import films
 from cxr_gradcam.ui.components.dataset_state import Open, draw_phantoms
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.text import plain
-from cxr_gradcam.words import class_label, printable
+from cxr_gradcam.words import class_label
 
 
 def heading(opened: Open) -> None:

@@ -19,12 +19,13 @@ import streamlit as st
 from cxr_gradcam.dataset import Dataset, DatasetError
 from cxr_gradcam.phantom import CLASS_NAMES
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
+from cxr_gradcam.reading import printable
 from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components.gallery import tile
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys, Shown
 from cxr_gradcam.ui.text import plain
-from cxr_gradcam.words import class_label, printable
+from cxr_gradcam.words import class_label
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -187,6 +187,16 @@ def test_the_radiograph_stays_from_page_to_page(page: Any) -> None:
     wait_for_picture(page)
 
 
+def test_the_back_button_goes_back_to_the_start(page: Any) -> None:
+    page.get_by_role("button", name="Lung Opacity 1", exact=True).click()
+    page.wait_for_function("location.search === '?sample=Lung_Opacity-1'")
+    heading(page, "Lung Opacity phantom 1")
+    page.wait_for_timeout(3500)  # before that it could be a click that is late
+    page.go_back()
+    page.get_by_text("Or try a phantom").wait_for()
+    assert page.evaluate("location.search") == ""
+
+
 def test_a_phantom_by_keyboard_and_its_lesion(page: Any, address: str) -> None:
     tile = page.get_by_role("button", name="Lung Opacity 1", exact=True)
     tile.focus()

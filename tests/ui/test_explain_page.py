@@ -18,7 +18,7 @@ from cxr_gradcam.familiarity import fit_familiarity
 from cxr_gradcam.localisation import localise
 from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom, write_phantoms
 from cxr_gradcam.ui import shared
-from cxr_gradcam.ui.components import downloads, localisation
+from cxr_gradcam.ui.components import address, downloads, localisation
 from cxr_gradcam.ui.components.viewer import ZERO_MAP
 from cxr_gradcam.ui.models import CHECKPOINT_VARIABLE
 from cxr_gradcam.ui.session import _MAKING, MAX_EXPLANATIONS, Keys, Making
@@ -307,6 +307,24 @@ def test_a_link_to_what_is_not_there_says_so(
 def test_a_link_to_a_film_where_there_is_no_dataset() -> None:
     page = open_page(file="Normal/x.png")
     assert "this server has no dataset folder" in errors(page)[0]
+
+
+def test_an_empty_address_is_the_back_button_only_where_no_page_was_turned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(address, "_LATE_SECONDS", 0)
+    page = open_page(sample="COVID-0")
+    page.query_params.clear()
+    turn_to(page, "Compare")  # which empties the address
+    assert page.query_params["sample"] == "COVID-0"
+    page.query_params.clear()
+    page.run()  # back to before it was filled again, or a click that was on its way
+    assert page.query_params["sample"] == "COVID-0"
+    turn_to(page, "Explain")  # by the Back button, with its address
+    page.query_params.clear()
+    page.run()
+    check(page)
+    assert "See why a classifier says what it says" in text_of(page)
 
 
 def test_what_a_link_asked_for_in_vain_is_said_on_one_page() -> None:

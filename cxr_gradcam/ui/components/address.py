@@ -22,6 +22,7 @@ SAMPLE = "sample"
 MODEL = "model"
 NAMES = (FILE, SAMPLE, MODEL)
 _WRITTEN = "_written"
+_EMPTIED = "_emptied"  # pages that were turned to: an empty address there says nothing
 # A click made just before the browser learnt of a new address still sends the one before it.
 _LATE_SECONDS = 3.0
 
@@ -40,19 +41,30 @@ class _Written:
         return asked != self.now and not late
 
 
-def follow() -> None:
-    """Show what the address names, where it is a link or the Back button."""
+def follow(title: str, *, turned: bool) -> None:
+    """Show what the address names, where it is a link or the Back button.
+
+    Args:
+        title: of the page.
+        turned: whether the visitor turned to it just now, which empties the address.
+    """
     asked = {name: st.query_params[name] for name in NAMES if name in st.query_params}
-    if not asked or not _written().is_news(asked):
+    emptied: set[str] = st.session_state.setdefault(_EMPTIED, set())
+    if turned and not asked:
+        emptied.add(title)
+    written = _written()
+    if not written.is_news(asked) or (not asked and title in emptied):
         return
     if FILE in asked:
         label, _, short_name = asked[FILE].partition("/")
         source.open_film(label, short_name)
     elif SAMPLE in asked:
         source.open_sample(asked[SAMPLE])
+    elif written.now.keys() & {FILE, SAMPLE}:
+        session.clear()  # back to where there was none
     if MODEL in asked:
         model_choice.open_model(asked[MODEL])
-    elif MODEL in _written().now:
+    elif MODEL in written.now:
         model_choice.open_model(next(iter(shared.models())))
 
 

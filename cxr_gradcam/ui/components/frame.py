@@ -71,10 +71,11 @@ def run(places: Sequence[Place]) -> None:
     place = next(place for place in places if place.title == chosen.title)
     st.session_state[_PAGES] = pages
 
-    if st.session_state.get(_TITLE, place.title) != place.title:
-        source.forget_told_problems()
+    turned = st.session_state.get(_TITLE, place.title) != place.title
     st.session_state[_TITLE] = place.title
-    address.follow()
+    if turned:
+        source.forget_told_problems()
+    address.follow(place.title, turned=turned)
     problem = _model_problem()
     inviting = place.needs_radiograph and session.shown() is None and not problem
     with st.sidebar:

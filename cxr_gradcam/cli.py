@@ -7,7 +7,9 @@ imported inside the commands, so that help comes at once.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -298,6 +300,8 @@ def _say(last_line: str, out: Path) -> None:
     except BrokenPipeError:
         raise  # Typer ends in silence when nobody reads any more
     except OSError as error:
+        # What is still in the buffer would fail once more when Python ends, with a code of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _fail(f"The results are in {out}, but this cannot be printed ({error.strerror}).")
 
 

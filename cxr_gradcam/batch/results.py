@@ -68,8 +68,7 @@ class ResultWriter:
             record = json.loads((folder / RECORD).read_bytes())
             present = {entry.name for entry in os.scandir(folder)}
             wanted = all(record[key] == value for key, value in self._export.origin.items())
-            files = {file for entry in record["maps"].values() for file in entry["files"]}
-            sound = wanted and files <= present and _summary_values(record)
+            sound = wanted and _listed(record) <= present and _summary_values(record)
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
         return record if sound else None
@@ -108,10 +107,13 @@ class ResultWriter:
 def recorded_files(folder: Path) -> set[str]:
     """Return the names of the overlays and heatmaps that a folder's record lists; none without."""
     try:
-        maps = json.loads((folder / RECORD).read_bytes())["maps"]
-        return {file for entry in maps.values() for file in entry["files"]}
+        return _listed(json.loads((folder / RECORD).read_bytes()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()
+
+
+def _listed(record: Mapping[str, Any]) -> set[str]:
+    return {file for entry in record["maps"].values() for file in entry["files"]}
 
 
 def _summary_values(record: Mapping[str, Any]) -> bool:

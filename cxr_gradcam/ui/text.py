@@ -7,6 +7,7 @@ import re
 from cxr_gradcam.densenet import MAIN_LAYERS
 from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.export import evidence_sums
+from cxr_gradcam.reading import printable
 from cxr_gradcam.words import class_label, knows_no_class, signed
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&])")
@@ -24,7 +25,7 @@ _STRIDES = dict(zip(MAIN_LAYERS, (4, 8, 16, 32, 32), strict=True))
 
 def plain(name: str) -> str:
     """Return a name that Streamlit's Markdown shows letter by letter."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(name.split()))
+    return _MARKDOWN.sub(r"\\\1", printable(" ".join(name.split())))
 
 
 def layer_cells(layer: str, input_size: int) -> int:

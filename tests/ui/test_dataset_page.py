@@ -16,6 +16,7 @@ from cxr_gradcam.survey.folder import Film, Folder
 from cxr_gradcam.ui.components import dataset_choices, dataset_confusion, dataset_grid
 from cxr_gradcam.ui.components.dataset_state import FIGURES, MAPS, SHEET, Keys
 from cxr_gradcam.ui.components.dataset_style import Theme
+from cxr_gradcam.ui.text import plain
 from tests.ui.visiting import check, component, components, open_page, text_of
 
 PATIENCE = 60.0
@@ -246,6 +247,7 @@ def test_only_cells_of_the_matrix_can_be_opened(cell: object) -> None:
 
 def test_names_that_cannot_be_sent_are_made_fit() -> None:
     assert printable("a\udcffb\n\u202ec") == "a?b??c"
+    assert plain("a\udcffb") == "a?b"
 
 
 def test_a_drawn_figure_takes_the_colours_of_the_page() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cxr_gradcam.reading import printable
 from cxr_gradcam.survey.results import Results
 from cxr_gradcam.ui.components import frame, source
 from cxr_gradcam.ui.components.dataset_choices import choose_films, choose_page
@@ -48,7 +47,7 @@ def _unreadable(results: Results) -> None:
     with st.expander(words, icon=":material/broken_image:"):
         listed = list(results.errors.items())[:MOST_PROBLEMS]
         lines = [
-            f"- {plain(class_label(key.partition('/')[0]))}: {plain(printable(error))}"
+            f"- {plain(class_label(key.partition('/')[0]))}: {plain(error)}"
             for key, error in listed
         ]
         if count > MOST_PROBLEMS:

@@ -211,6 +211,21 @@ def test_a_phantom_by_keyboard_and_its_lesion(page: Any, address: str) -> None:
     heading(page, "Normal phantom 0")
 
 
+def test_a_tile_far_down_opens_the_page_from_its_top(page: Any) -> None:
+    page.set_viewport_size({"width": 1024, "height": 500})
+    tile = page.get_by_role("button", name="Viral Pneumonia 2", exact=True)
+    tile.scroll_into_view_if_needed()
+    scrolled = "document.querySelector('[data-testid=stMain]').scrollTop"
+    assert page.evaluate(scrolled) > 100
+    tile.click()
+    wait_for_picture(page)
+    assert page.evaluate(scrolled) == 0
+    page.get_by_test_id("stMain").evaluate("(main) => main.scrollTo(0, 150)")
+    page.locator(".st-key-class").get_by_text("COVID", exact=True).click()
+    settle(page)
+    assert page.evaluate(scrolled) == 150  # only what follows the start begins at its top
+
+
 def test_the_page_asks_no_other_machine_for_anything(page: Any, address: str) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -1,5 +1,5 @@
-// What the film's component starts: it keeps the film, if it comes with one, and brings the program
-// for all viewers.
+// What the film's component starts: it brings the program for all viewers and keeps the film, if it
+// comes with one. It comes without one beside the invitation to choose a film.
 
 const PROGRAM = Symbol.for("cxr_gradcam.viewer");
 
@@ -25,6 +25,13 @@ function publish() {
 
 publish();
 
+/** Show a page from its top: what follows the invitation is another page to who scrolled down it,
+ * but the same one to Streamlit, which leaves it scrolled. */
+function showFromTop() {
+  document.querySelector('[data-testid="stMain"]')?.scrollTo(0, 0);
+}
+
 export default function ({ data, parentElement }) {
-  if (data) return unlessOvertaken(parentElement, keepFilm(data, parentElement));
+  const leave = data ? keepFilm(data, parentElement) : showFromTop;
+  return unlessOvertaken(parentElement, leave);
 }

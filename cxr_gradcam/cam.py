@@ -94,7 +94,7 @@ def scorecam(
 ) -> Tensor:
     """Score-CAM: relu(sum_k w_k A_k), w = softmax over k of y(X * H_k). In activation.
 
-    H_k is A_k resampled to the input and scaled to [0, 1]; a constant A_k masks everything. The
+    H_k is A_k resampled to the input, then scaled to [0, 1]; a constant A_k masks everything. The
     paper subtracts the score of a blank input from every y before the softmax, where it cancels.
 
     Args:
@@ -109,17 +109,20 @@ def scorecam(
 
     Wang et al. 2020, arXiv 1910.01279.
     """
-    channels = activation[0]
-    lowest = channels.amin((1, 2), keepdim=True)
-    span = channels.amax((1, 2), keepdim=True) - lowest
-    masks = torch.where(span > 0, (channels - lowest) / torch.where(span > 0, span, 1.0), 0.0)
+    channels = activation[0][:, None]
+    # Asked of the cells, as resampling a constant leaves the last bits different.
+    varies = channels.amax((2, 3), keepdim=True) > channels.amin((2, 3), keepdim=True)
     scores = []
-    for start in range(0, len(masks), batch_size):
-        part = masks[start : start + batch_size, None]
-        part = F.interpolate(part, model_input.shape[2:], mode="bilinear", align_corners=False)
-        scores.append(score(model_input * part))
+    for start in range(0, len(channels), batch_size):
+        part = slice(start, start + batch_size)
+        mask = F.interpolate(
+            channels[part], model_input.shape[2:], mode="bilinear", align_corners=False
+        )
+        mask = mask - mask.amin((2, 3), keepdim=True)
+        highest = torch.where(varies[part], mask.amax((2, 3), keepdim=True), 1.0)
+        scores.append(score(model_input * torch.where(varies[part], mask / highest, 0.0)))
         if progress:
-            progress(min(start + batch_size, len(masks)) / len(masks))
+            progress(min(start + batch_size, len(channels)) / len(channels))
     return _weighted_sum(torch.cat(scores).softmax(0).T, activation)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import json
 import math
@@ -59,8 +61,7 @@ class Checkpoint:
 
     def build_module(self) -> nn.Module:
         """Return torchvision's DenseNet-121 with these weights, fp32, in eval mode."""
-        with torch.device("meta"):
-            module: nn.Module = densenet121(num_classes=len(self.class_names))
+        module = copy.deepcopy(_unfilled(len(self.class_names)))
         weights = {
             name: value.float() if value.is_floating_point() else value
             for name, value in self.weights.items()
@@ -228,10 +229,17 @@ _METADATA: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+@functools.lru_cache(maxsize=4)
+def _unfilled(classes: int) -> nn.Module:
+    """Return torchvision's network without numbers; to copy, never to change."""
+    with torch.device("meta"):
+        network: nn.Module = densenet121(num_classes=classes)
+    return network
+
+
 def _check_weights(path: Path, checkpoint: Checkpoint) -> None:
     """Compare names, shapes and values of the weights with what torchvision's network needs."""
-    with torch.device("meta"):
-        expected = densenet121(num_classes=len(checkpoint.class_names)).state_dict()
+    expected = _unfilled(len(checkpoint.class_names)).state_dict()
     missing = sorted(set(expected) - set(checkpoint.weights))
     unknown = sorted(set(checkpoint.weights) - set(expected))
     if missing or unknown:

@@ -76,7 +76,7 @@ class Pass:
 
     def keep(self, layer: str, activation: Tensor) -> None:
         """Remember an activation if it was asked for; the way back ends at the first of them."""
-        if layer not in self.wanted and layer != self.beside:
+        if not layer or (layer not in self.wanted and layer != self.beside):
             return
         self.activations[layer] = activation.clone()  # the next step may work in place
         if layer not in self.wanted or not self.way_back:

@@ -187,9 +187,9 @@ class Explainer:
         progress: Progress | None,
     ) -> list[list[Explanation]]:
         """Answer all requests about all radiographs by one forward pass."""
-        inputs = torch.cat([self.model_input(radiograph) for radiograph in radiographs])
-        known = self.classifier.familiarity
-        run = self.classifier.network.forward(
+        network, known = self.classifier.network, self.classifier.familiarity
+        inputs = torch.cat([self.model_input(one) for one in radiographs]).to(network.weight)
+        run = network.forward(
             inputs, layers, way_back=way_back, beside=known.layer if known else ""
         )
         maps = self._maps(run, inputs, layers, tuple(dict.fromkeys(requests)), progress)

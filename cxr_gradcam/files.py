@@ -3,7 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
+
+LEFTOVERS = ".*.part"  # what a process that was killed while it wrote leaves in a folder
+
+
+@contextmanager
+def whole_file(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+    """Open a file for writing that appears under its name when it is complete, or never.
+
+    Args:
+        path: the file; an existing one is replaced.
+        mode, options: as `Path.open` takes them.
+
+    Raises:
+        OSError: when it cannot be written; the old file is then untouched.
+    """
+    # The process's id keeps two of them from writing one file together.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open(mode, **options) as file:
+            yield file
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -15,16 +42,10 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         OSError: when it cannot be written; the old file is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     _sync_folder(path.parent)
 
 

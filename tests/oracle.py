@@ -107,9 +107,11 @@ def brute_force_scorecam(module: nn.Module, model_input: Tensor, activation: Ten
     """Score-CAM of every class, one masked forward pass after the other: (K, h, w)."""
     scores = []
     for channel in activation[0]:
-        low, high = channel.min(), channel.max()
-        mask = (channel - low) / (high - low) if high > low else torch.zeros_like(channel)
-        mask = F.interpolate(mask[None, None], model_input.shape[2:], mode="bilinear")
+        mask = F.interpolate(channel[None, None], model_input.shape[2:], mode="bilinear")
+        if channel.max() > channel.min():
+            mask = (mask - mask.min()) / (mask.max() - mask.min())
+        else:
+            mask = torch.zeros_like(mask)
         scores.append(module(model_input * mask)[0].numpy())
     exponentials = np.exp(np.array(scores) - np.max(scores, axis=0))
     weights = exponentials / exponentials.sum(0)

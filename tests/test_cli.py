@@ -23,12 +23,12 @@ from typer.testing import CliRunner, Result
 
 from cxr_gradcam.batch import pipeline
 from cxr_gradcam.batch.jobs import InputError, find_jobs
-from cxr_gradcam.batch.results import whole_file
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.cli import app
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.export import class_labels
-from cxr_gradcam.phantom import write_phantoms
+from cxr_gradcam.files import whole_file
+from cxr_gradcam.phantom import draw_phantom, write_phantoms
 from cxr_gradcam.radiograph import Radiograph, load_radiograph
 from cxr_gradcam.render import DISCLAIMER, overlay
 from cxr_gradcam.tables import inert
@@ -278,6 +278,14 @@ def test_names_that_differ_in_capitals_only(tmp_path: Path) -> None:
     assert len({place.casefold() for place in places.values()}) == 2
 
 
+def test_folders_that_differ_in_capitals_only(tmp_path: Path) -> None:
+    for name in ("films", "FILMS"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "x.png").touch()
+    jobs = find_jobs([tmp_path / "films", tmp_path / "FILMS"], tmp_path / "out")
+    assert len({job.place.casefold() for job in jobs}) == len({job.path for job in jobs})
+
+
 def test_more_files_do_not_move_results(films: Path, out: Path) -> None:
     explain(films, "--out", out)
     shutil.copyfile(films / "1.png", films / "0.dcm")  # the content decides
@@ -350,6 +358,33 @@ def test_changed_touched_and_incomplete_files(films: Path, out: Path) -> None:
 
     assert "Explained 3, kept 1" in result.stdout
     assert record(out / "0")["radiograph"]["digest"] == load_radiograph(films / "1.png").digest
+
+
+def test_another_film_of_one_name_size_and_time_is_not_taken_for_the_first(
+    tmp_path: Path, out: Path
+) -> None:
+    digests = []
+    for seed in (0, 1):
+        pixels = np.rint(draw_phantom("Normal", seed, 64).radiograph.pixels * 255)
+        path = tmp_path / str(seed) / "film.bmp"
+        path.parent.mkdir()
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+        os.utime(path, (1, 1))
+        assert path.stat().st_size == (tmp_path / "0" / "film.bmp").stat().st_size
+        explain(path, "--out", out)
+        assert record(out / "film")["file"] == str(path)
+        digests.append(record(out / "film")["radiograph"]["digest"])
+    assert digests[0] != digests[1]
+
+
+@pytest.mark.parametrize("part", ["radiograph", "file", "predicted"])
+def test_a_record_that_somebody_cut_down_is_made_anew(films: Path, out: Path, part: str) -> None:
+    explain(films, "--out", out)
+    kept = record(out / "0")
+    del kept[part]
+    (out / "0" / "explanation.json").write_text(json.dumps(kept))
+    os.utime(films / "0.png", (1, 1))
+    assert "Explained 1, kept 3" in explain(films, "--out", out).stdout
 
 
 # ----------------------------------------------------------------------------------------- errors
@@ -448,7 +483,7 @@ def test_a_full_disk_stops_the_run_and_leaves_whole_files(
 def test_whole_file_keeps_the_old_one_on_failure(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("old")
     with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "x") as file:  # noqa: PT012
-        file.write("half")
+        file.write(b"half")
         raise KeyboardInterrupt
     assert names_in(tmp_path) == {"x"}
     assert (tmp_path / "x").read_text() == "old"

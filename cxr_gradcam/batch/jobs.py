@@ -148,7 +148,7 @@ def _candidate(file: _Found, level: int) -> str:
     if used <= len(parents):
         return str(Path(*parents[len(parents) - used :], file.below))
     # Only capitals tell such files apart, which not every file system sees.
-    return f"{file.below}-{hashlib.sha256(bytes(file.below)).hexdigest()[:8]}"
+    return f"{file.below}-{hashlib.sha256(bytes(file.above / file.below)).hexdigest()[:8]}"
 
 
 def _is_taken_name(stem: str) -> bool:

@@ -180,7 +180,8 @@ def _explain(
 def _look(task: Task, number: int, job: Job, stamp: Stamp | None) -> Row | Radiograph:
     """Read a file, unless its results are finished; a row where there is nothing left to do."""
     record = None if task.overwrite else task.writer.finished(task.out / job.place)
-    if record and stamp and record.get("stamp") == vars(stamp):
+    # Another file of the same name may have the same size and time, too.
+    if record and stamp and (record["file"], record.get("stamp")) == (job.path, vars(stamp)):
         return _kept(number, job, record)
     try:
         radiograph = load_radiograph(job.path)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.export import RECORD, Export, record, to_json, write_maps
+from cxr_gradcam.files import whole_file
 from cxr_gradcam.radiograph import Radiograph
 
 _OURS = ("overlay-*.png", "heatmap-*.npy", ".overlay-*.part", ".heatmap-*.part", f".{RECORD}*.part")
@@ -37,20 +37,6 @@ class Stamp:
         except (OSError, ValueError):
             return None
         return cls(status.st_size, status.st_mtime_ns)
-
-
-@contextmanager
-def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
-    """Open a file for writing that appears under its name when it is complete, or never."""
-    # The process's id keeps two runs into one folder from writing one file together.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open(mode, **options) as file:
-            yield file
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 class ResultWriter:
@@ -90,7 +76,7 @@ class ResultWriter:
         earlier = recorded_files(folder)
         (folder / RECORD).unlink(missing_ok=True)
         maps = write_maps(
-            lambda name: whole_file(folder / name, "wb"), self._export, radiograph, explanation
+            lambda name: whole_file(folder / name), self._export, radiograph, explanation
         )
         written = {name for entry in maps.values() for name in entry["files"]}
         for path in chain.from_iterable(map(folder.glob, _OURS)):
@@ -100,7 +86,7 @@ class ResultWriter:
                 path.unlink(missing_ok=True)
         stamped = asdict(stamp) if stamp else None
         made = record(self._export, file, radiograph, explanation, maps, stamped)
-        with whole_file(folder / RECORD, "wb") as target:
+        with whole_file(folder / RECORD) as target:
             target.write(to_json(made))
 
 
@@ -117,6 +103,9 @@ def _listed(record: Mapping[str, Any]) -> set[str]:
 
 
 def _summary_values(record: Mapping[str, Any]) -> bool:
-    """Tell whether a record, which anybody may have edited, holds what the summary takes."""
+    """Tell whether a record, which anybody may have edited, holds what is read of it later."""
+    texts = (record["predicted"], record["file"], record["radiograph"]["digest"])
     numbers = record["probabilities"].values()
-    return isinstance(record["predicted"], str) and all(isinstance(p, float) for p in numbers)
+    return all(isinstance(text, str) for text in texts) and all(
+        isinstance(number, float) for number in numbers
+    )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
-from cxr_gradcam.batch.results import whole_file
+from cxr_gradcam.files import whole_file
 from cxr_gradcam.tables import summary_cells, summary_header
 
 SUMMARY = "summary.csv"
@@ -116,7 +116,7 @@ def merge_parts(out: Path, parts: int, class_names: Sequence[str]) -> Tally:
     paths = [part_path(out, rank) for rank in range(parts)]
     with ExitStack() as stack:
         files = [stack.enter_context(path.open(**_TEXT)) for path in paths]  # type: ignore[call-overload]
-        target = stack.enter_context(whole_file(out / SUMMARY, **_TEXT))
+        target = stack.enter_context(whole_file(out / SUMMARY, "w", **_TEXT))
         writer = csv.writer(target)
         writer.writerow(summary_header(class_names))
         for row in heapq.merge(*map(csv.reader, files), key=lambda row: int(row[0])):

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 import cxr_gradcam
 from cxr_gradcam.checkpoint import Checkpoint, save_checkpoint
-from cxr_gradcam.files import write_whole
+from cxr_gradcam.files import LEFTOVERS, write_whole
 from cxr_gradcam.splits import Splits
 from cxr_gradcam.training.config import Config, option
 from cxr_gradcam.training.loop import Learner
@@ -180,6 +180,5 @@ def save_history(history: Sequence[Mapping[str, float]], folder: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete what a killed process had only half written."""
-    for path in folder.glob(".*"):
-        if path.is_file() and path.name.startswith((f".{BEST_FILE}.", f".{HISTORY_FILE}.")):
-            path.unlink(missing_ok=True)
+    for path in folder.rglob(LEFTOVERS):
+        path.unlink(missing_ok=True)

@@ -143,22 +143,10 @@ def test_a_finished_run_says_so(launcher: Launcher, whole_run: tuple[Path, float
     assert (whole_run[0] / "best.safetensors").read_bytes() == before
 
 
-def test_a_run_killed_before_its_report_ends_as_one_that_was_not(
-    launcher: Launcher, whole_run: tuple[Path, float]
-) -> None:
-    """Its weights are calibrated by then, and are not calibrated again."""
-    out = launcher.folder / "run"
-    shutil.copytree(whole_run[0], out)
-    shutil.rmtree(out / "evaluation")
-    code, text = launcher.end("--out", out, "--resume")
-    assert code == 0, text
-    assert (out / "evaluation" / "metrics.json").exists()
-    check_same(out, whole_run[0])
-
-
 def test_a_report_that_could_not_be_written_is_written_when_it_can(
     launcher: Launcher, whole_run: tuple[Path, float]
 ) -> None:
+    """The run's weights are calibrated by then, and are not calibrated again."""
     out = launcher.folder / "run"
     shutil.copytree(whole_run[0], out)
     last = out / "evaluation" / "worst_errors.png"

@@ -16,6 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cxr_gradcam.files import expanded
+
 FAILED = 1
 WRONG_USAGE = 2
 KAGGLE = "kaggle"
@@ -165,8 +167,9 @@ def _carry_out(
 def _explained(error: Exception, out: Path) -> tuple[int, str]:
     """Return the exit code and the sentence for what ended a run; "" for what nobody foresaw."""
     from safetensors import SafetensorError
-    from torch import OutOfMemoryError
+    from torch._dynamo.exc import TorchDynamoException
 
+    from cxr_gradcam.classifier import is_out_of_memory
     from cxr_gradcam.dataset import DatasetError
     from cxr_gradcam.training.config import ConfigError, TrainingError
     from cxr_gradcam.training.device import lost_another_process
@@ -175,9 +178,13 @@ def _explained(error: Exception, out: Path) -> tuple[int, str]:
         return WRONG_USAGE, str(error)
     if isinstance(error, TrainingError):
         return FAILED, str(error)
-    if isinstance(error, MemoryError | OutOfMemoryError):
-        advice = "start anew with a smaller --batch-size and another --out"
+    if is_out_of_memory(error):
+        advice = "start anew with a smaller --batch-size or --input-size and another --out"
         return FAILED, f"There is not enough memory: {advice}."
+    if isinstance(error, TorchDynamoException):
+        reason = str(error).strip().partition("\n")[0]
+        advice = "install a C++ compiler, or start anew without --compile"
+        return FAILED, f"The network cannot be compiled ({reason}): {advice}."
     if isinstance(error, RuntimeError) and lost_another_process(error):
         return FAILED, f"Another process of this run has ended early: {GO_ON}."
     if isinstance(error, OSError | SafetensorError):
@@ -203,7 +210,7 @@ def _with_folder(asked: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("data") == KAGGLE:
         given["data"] = str(fetch_kaggle())
     elif "data" in given:
-        given["data"] = str(Path(given["data"]).expanduser().resolve())
+        given["data"] = str(expanded(given["data"]).resolve())
     if "weights" in given:
         given["weights"] = _full(given["weights"])
     if "teacher" in given:
@@ -213,8 +220,7 @@ def _with_folder(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _full(weights: str) -> str:
     """Return the full path of a checkpoint's file, a word such as "bundled" as it is."""
-    path = Path(weights)
-    return str(path.expanduser().resolve()) if path.suffix else weights
+    return str(expanded(weights).resolve()) if Path(weights).suffix else weights
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -31,7 +31,6 @@ from tests.e2e.browsing import ARGUMENTS, CHROMIUM, serve
 
 ALLOWED_UPLOAD = 700  # ms on top of a bare forward pass
 ALLOWED_CHANGE = 250  # ms
-ALLOWED_FRAMES = 60
 
 DRAG = """(slider) => new Promise((done) => {
     const { probe } = window;

@@ -188,7 +188,8 @@ def measure(recipes: Sequence[Recipe], rounds: int) -> list[tuple[list[float], f
     lines, prepared = [], []
     for recipe in recipes:
         mine, its = context.Pipe()
-        context.Process(target=serve, args=(recipe, its)).start()
+        context.Process(target=serve, args=(recipe, its), daemon=True).start()
+        its.close()  # so that the end of a process that fails is heard
         lines.append(mine)
         prepared.append(mine.recv())
     seconds: list[list[float]] = [[] for _ in recipes]

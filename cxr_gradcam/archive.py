@@ -120,4 +120,4 @@ def _error_row(case: Unreadable, class_count: int) -> tuple[str, ...]:
 def _csv(rows: Iterable[tuple[str, ...]]) -> bytes:
     table = StringIO(newline="")
     csv.writer(table).writerows(rows)
-    return table.getvalue().encode()
+    return table.getvalue().encode(errors="backslashreplace")

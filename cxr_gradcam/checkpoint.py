@@ -6,13 +6,13 @@ import copy
 import functools
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -24,6 +24,9 @@ from cxr_gradcam.files import write_whole
 
 FORMAT_VERSION = 1
 ARCHITECTURE = "densenet121"
+BEST_FILE = "best.safetensors"  # what train.py leaves in a run's folder
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_LARGEST = float(np.finfo(np.float32).max)  # of the numbers in a header
 BUNDLED_CHECKPOINT = Path(__file__).parent / "assets" / "densenet121.safetensors"
 
 
@@ -154,7 +157,7 @@ def _parse_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
 
     try:
         values = {key: json.loads(text) for key, text in header.items()}
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         raise wrong("has a header whose values are not JSON") from None
     version = values.get("format_version", FORMAT_VERSION)
     if version != FORMAT_VERSION:
@@ -210,7 +213,8 @@ def _is_triple(value: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    # Compared, not converted: an integer may be too large for a float.
+    return type(value) in (int, float) and abs(value) <= _LARGEST
 
 
 _OPTIONAL = ("temperature", "training", "metrics")
@@ -256,7 +260,8 @@ def _check_weights(path: Path, checkpoint: Checkpoint) -> None:
                 f"{tuple(expected[name].shape)} for {len(checkpoint.class_names)} classes: "
                 "choose a checkpoint written by train.py."
             )
-        if value.is_floating_point() != expected[name].is_floating_point():
+        wanted = _FLOATS if expected[name].is_floating_point() else (torch.int64,)
+        if value.dtype not in wanted:
             raise CheckpointError(
                 f"{_named(path)} has {name} as {value.dtype}: "
                 "choose a checkpoint with fp16 or fp32 weights."

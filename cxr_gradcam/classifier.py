@@ -69,6 +69,14 @@ def load_classifier(
     return Classifier(load_checkpoint(path), device=choose_device(device))
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that there is not enough memory, here or on the GPU."""
+    # On a CPU, PyTorch raises a plain RuntimeError that names its allocator.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
 def choose_device(device: str) -> torch.device:
     """Turn "auto", "cpu" or "cuda" into a device that exists here.
 

@@ -158,8 +158,12 @@ def evaluate(
     """
     with _stoppable("Stopped before the report was written."):
         from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT
-        from cxr_gradcam.classifier import load_classifier
-        from cxr_gradcam.training.evaluation import evaluate_samples, find_samples
+        from cxr_gradcam.classifier import is_out_of_memory, load_classifier
+        from cxr_gradcam.training.evaluation import (
+            NothingReadError,
+            evaluate_samples,
+            find_samples,
+        )
         from cxr_gradcam.training.report import PREDICTIONS
 
         path = checkpoint or BUNDLED_CHECKPOINT
@@ -171,13 +175,21 @@ def evaluate(
                 )
             samples = find_samples(data, split and split.value, path.parent)
             task = bar.add_task("", total=len(samples))
-            metrics = evaluate_samples(
-                load_classifier(path, device=device),
-                [(sample.path, sample.label) for sample in samples],
-                out,
-                groups=[sample.group for sample in samples],
-                progress=lambda share: bar.update(task, completed=round(share * len(samples))),
-            )
+            try:
+                metrics = evaluate_samples(
+                    load_classifier(path, device=device),
+                    [(sample.path, sample.label) for sample in samples],
+                    out,
+                    groups=[sample.group for sample in samples],
+                    progress=lambda share: bar.update(task, completed=round(share * len(samples))),
+                )
+            except NothingReadError as error:
+                typer.echo(str(error), err=True)
+                raise typer.Exit(SOME_UNREADABLE) from None
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                _fail("There is not enough memory: free some and run the same command again.")
     _say(_in_words(metrics, out), out)
     if metrics["unreadable"]:
         count = metrics["unreadable"]

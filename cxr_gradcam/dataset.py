@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from cxr_gradcam.files import expanded
 from cxr_gradcam.radiograph import READABLE_SUFFIXES
 
 ENVIRONMENT_VARIABLE = "CXR_DATA"
@@ -123,15 +124,15 @@ def find_dataset(
     """
     named = environment.get(ENVIRONMENT_VARIABLE, "").strip()
     if named:
-        root = Path(named).expanduser()
-        if not root.is_dir():
+        root = expanded(named)
+        if not _is_folder(root):
             raise DatasetError(
                 f"There is no dataset folder at {root}: correct {ENVIRONMENT_VARIABLE}, which "
                 "names it."
             )
         return read_dataset(root)
     default = (working_folder or Path.cwd()) / DEFAULT_FOLDER
-    return read_dataset(default) if default.is_dir() else None
+    return read_dataset(default) if _is_folder(default) else None
 
 
 def read_dataset(root: Path) -> Dataset:
@@ -140,7 +141,7 @@ def read_dataset(root: Path) -> Dataset:
     Raises:
         DatasetError: when the folder is missing, may not be read, or holds no class with images.
     """
-    if not root.is_dir():
+    if not _is_folder(root):
         raise DatasetError(f"There is no dataset folder at {root}: check the path.")
     found: dict[str, list[Path]] = {}
     try:
@@ -181,6 +182,18 @@ def _images(folder: Path) -> list[Path]:
     """List the image files of a class folder, in no order."""
     inner = folder / IMAGES
     return _readable(inner if inner.is_dir() else folder)
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether there is such a folder.
+
+    Raises:
+        DatasetError: when a folder above it may not be searched.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise _cannot_read(path, error) from None
 
 
 def _masks(folder: Path) -> dict[str, Path]:

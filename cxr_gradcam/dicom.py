@@ -354,7 +354,11 @@ def _modality_curve(levels: AnyPixels, dataset: Dataset) -> npt.NDArray[np.float
 
 def _voi_curve(levels: AnyPixels, dataset: Dataset) -> npt.NDArray[np.float64]:
     _modality_curve(levels, dataset)
-    return _finite(apply_voi_lut(apply_modality_lut(levels, dataset), dataset))
+    curve = _finite(apply_voi_lut(apply_modality_lut(levels, dataset), dataset))
+    # pydicom scales what a window gives as the pixels are, which turns it over where they fall.
+    is_window = not dataset.get("VOILUTSequence")
+    falls = "RescaleIntercept" in dataset and dataset.get("RescaleSlope", 1) < 0
+    return -curve if is_window and falls else curve
 
 
 def _finite(curve: AnyPixels) -> npt.NDArray[np.float64]:

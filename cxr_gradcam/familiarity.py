@@ -127,7 +127,7 @@ class Familiarity:
                 bands=values.get("bands", 1),
             )
             own._check()
-        except (LookupError, TypeError, AttributeError, ValueError):
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
             raise ValueError(
                 "The statistics of familiarity are damaged: train again or use another checkpoint."
             ) from None

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Paths as people write them, and files written whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import IO, Any
 
 LEFTOVERS = ".*.part"  # what a process that was killed while it wrote leaves in a folder
+
+
+def expanded(path: str) -> Path:
+    """Return a path with the user's folder in place of `~`; where there is none, as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 pathlib's raises RuntimeError
 
 
 @contextmanager

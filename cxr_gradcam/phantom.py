@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from cxr_gradcam.files import whole_file
 from cxr_gradcam.phantom_anatomy import (
     CAVITY_HALF_WIDTH,
     LEFT_HEART_BORDER,
@@ -241,14 +242,15 @@ def write_phantoms(folder: Path, count: int, seed: int = 0, size: int = 256) -> 
 
 
 def write_phantom(folder: Path, phantom: Phantom) -> Path:
-    """Writes one phantom with its masks; returns the path of its image."""
+    """Writes one phantom with its masks, the image last; returns the path of its image."""
     pictures = {
-        "images": np.round(255 * phantom.radiograph.pixels).astype(np.uint8),
         "masks": phantom.lung_mask.astype(np.uint8) * 255,
         "lesions": phantom.lesion_mask.astype(np.uint8) * 255,
+        "images": np.round(255 * phantom.radiograph.pixels).astype(np.uint8),
     }
     for kind, picture in pictures.items():
         path = folder / phantom.label / kind / f"{phantom.radiograph.name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
-    return folder / phantom.label / "images" / f"{phantom.radiograph.name}.png"
+        with whole_file(path) as file:
+            Image.fromarray(picture).save(file, format="PNG")
+    return path

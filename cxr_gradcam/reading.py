@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ MIN_SIDE = 32
 # thousands of scans of no content would take a minute.
 MAX_JPEG_SCANS = 100
 
+_TURNS = ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
+
 Pixels = npt.NDArray[np.float32]
 AnyPixels = npt.NDArray[Any]
 Decoded = tuple[Pixels, list[str], str]  # grey, notes, format
@@ -28,7 +31,13 @@ class RadiographError(ValueError):
 
 def printable(name: str) -> str:
     """Return a name as text that can be shown and sent: a file's may hold anything."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
+    return "".join("?" if _is_unprintable(letter) else letter for letter in name)
+
+
+def _is_unprintable(letter: str) -> bool:
+    """Tell a control, half of a letter, a line's end, or what turns the direction of writing."""
+    turns = unicodedata.bidirectional(letter) in _TURNS
+    return turns or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def check_size(width: int, height: int, subject: str) -> None:

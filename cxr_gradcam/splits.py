@@ -68,6 +68,13 @@ class Splits:
         """Return the splits under their names, in the order train, val, test."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return split -> class -> how many images."""
+        return {
+            name: {label: sum(one.label == label for one in samples) for label in self.class_names}
+            for name, samples in self.by_name().items()
+        }
+
     def test_digest(self, root: Path) -> str:
         """Return what tells one choice of test images from another: SHA-256 of their names.
 
@@ -211,10 +218,7 @@ def _report(splits: Splits, unreadable: Mapping[str, str], no_images: Sequence[s
             labels[sample.group].append(sample.label)
             places[sample.group].add(place)
     sizes = [len(members) for members in labels.values() if len(members) > 1]
-    counts = {
-        name: {label: sum(s.label == label for s in samples) for label in splits.class_names}
-        for name, samples in splits.by_name().items()
-    }
+    counts = splits.counts()
     return Report(
         images={name: sum(count[name] for count in counts.values()) for name in splits.class_names},
         groups=len(sizes),

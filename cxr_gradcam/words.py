@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.reading import printable
@@ -21,7 +23,9 @@ def number(value: float) -> str:
     """Return a number with three significant digits, without an exponent where it reads well."""
     if value == 0:
         return "0"
-    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e4 else f"{value:.2e}"
+    if not 1e-4 <= abs(value) < 1e4:
+        return f"{value:.2e}"
+    return np.format_float_positional(value, 3, fractional=False, trim="-")
 
 
 def signed(value: float) -> str:

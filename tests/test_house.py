@@ -54,7 +54,7 @@ ALLOWED = {
     },
     "archive": {"export", "reading", "report", "tables"},
     "localisation": set(),
-    "dataset": {"radiograph"},
+    "dataset": {"files", "radiograph"},
     "duplicates": {"radiograph"},
     "stratify": set(),
     "dataset_report": set(),
@@ -73,7 +73,7 @@ ALLOWED = {
     "phantom_geometry": set(),
     "phantom_anatomy": {"phantom_geometry"},
     "phantom_film": {"phantom_geometry"},
-    "phantom": {"phantom_geometry", "phantom_anatomy", "phantom_film", "radiograph"},
+    "phantom": {"files", "phantom_geometry", "phantom_anatomy", "phantom_film", "radiograph"},
 }
 UPPER = {"batch", "cli", "__main__", "survey", "training", "ui"}  # may import all but the page
 

@@ -264,6 +264,17 @@ def test_dicom_window_after_rescale() -> None:
     assert_shows(saved(dataset), expected, 1e-3)
 
 
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_dicom_window_after_a_falling_rescale(function: str, photometric: str) -> None:
+    """Air is stored high and rescaled low, as PS3.3 C.11.1 and C.11.2 allow."""
+    elements = {"WindowCenter": "2048", "WindowWidth": "1024", "VOILUTFunction": function}
+    elements |= {"PhotometricInterpretation": photometric, "BitsStored": 12}
+    rising = load_radiograph(saved(dicom(film(4095), **elements))).pixels
+    falling = dicom(4095 - film(4095), RescaleSlope="-1", RescaleIntercept="4095", **elements)
+    assert_shows(saved(falling), rising)
+
+
 def test_dicom_takes_the_first_of_several_windows() -> None:
     dataset = dicom(film(4095), WindowCenter=["1000", "2000"], WindowWidth=["2000", "4000"])
     assert_shows(saved(dataset), (film(4095) / 2000).clip(0, 1), 1e-3)

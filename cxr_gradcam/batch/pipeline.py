@@ -22,6 +22,7 @@ import torch
 from cxr_gradcam.batch.jobs import Job
 from cxr_gradcam.batch.results import ResultWriter, Stamp
 from cxr_gradcam.batch.summary import Row
+from cxr_gradcam.classifier import is_out_of_memory
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.export import Settings
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
@@ -110,7 +111,9 @@ def explain_files(
             )
             for of_batch in rows:
                 yield from of_batch
-        except torch.OutOfMemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise MemoryError from None
         finally:
             stop.set()

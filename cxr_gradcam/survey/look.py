@@ -18,7 +18,7 @@ SQUARE = 64  # side of the common square on which films and heatmaps are average
 _UNKNOWN = -1  # familiarity of a checkpoint that cannot tell
 
 Floats = npt.NDArray[np.float32]
-Read = Radiograph | RadiographError
+Read = Radiograph | str
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +76,11 @@ class Looks:
 
 
 def read_film(film: Film) -> Read:
-    """Read a film; an error is returned, not raised, so that the others go on."""
+    """Read a film, or return the sentence that says why it cannot be read."""
     try:
         return load_radiograph(film.path)
     except RadiographError as error:
-        return error
+        return str(error)  # an exception would keep what was read of the file
 
 
 def look_at(explainer: Explainer, films: Sequence[Film], read: Sequence[Read]) -> Looks:
@@ -100,7 +100,7 @@ def look_at(explainer: Explainer, films: Sequence[Film], read: Sequence[Read]) -
     looks = Looks(
         keys=np.array([film.key for film in films]),
         stamps=np.array([film.stamp for film in films], np.int64),
-        errors=np.array([str(one) if isinstance(one, RadiographError) else "" for one in read]),
+        errors=np.array([one if isinstance(one, str) else "" for one in read]),
         logits=np.zeros((count, len(names)), np.float32),
         probabilities=np.zeros((count, len(names)), np.float32),
         familiarity=np.full(count, np.nan, np.float32),

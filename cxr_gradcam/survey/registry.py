@@ -11,7 +11,7 @@ from cxr_gradcam.survey.folder import Folder
 from cxr_gradcam.survey.store import Store, cache_folder
 from cxr_gradcam.survey.survey import Survey
 
-KEPT = 4  # surveys in memory; running ones are never dropped
+KEPT = 4  # surveys in memory; running ones and the one asked for are never dropped
 
 
 class Registry:
@@ -37,11 +37,15 @@ class Registry:
                 survey = _renewed(survey, explainer, folder)
             self._surveys[key] = survey
             self._surveys.move_to_end(key)
-            self._shrink()
+            self._shrink(key)
             return survey
 
-    def _shrink(self) -> None:
-        idle = [key for key, survey in self._surveys.items() if not survey.status.running]
+    def _shrink(self, asked: tuple[str, Path]) -> None:
+        idle = [
+            key
+            for key, survey in self._surveys.items()
+            if key != asked and not survey.status.running
+        ]
         for key in idle[: max(len(self._surveys) - KEPT, 0)]:
             del self._surveys[key]
 

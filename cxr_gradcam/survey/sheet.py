@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxr_gradcam.radiograph import RadiographError
 from cxr_gradcam.render import DISCLAIMER, plot_text
 from cxr_gradcam.survey.folder import Film, Folder
-from cxr_gradcam.survey.thumbnails import Thumbnails, decode
+from cxr_gradcam.survey.thumbnails import Thumbnail, Thumbnails, decode
 from cxr_gradcam.words import class_label
 
 if TYPE_CHECKING:
@@ -70,9 +69,9 @@ def draw_sheet(
     return data.getvalue()
 
 
-def _draw_film(axes: Axes, film: Film, small: bytes | RadiographError, ink: str) -> None:
+def _draw_film(axes: Axes, film: Film, small: Thumbnail, ink: str) -> None:
     axes.set_title(plot_text(film.name, _LONGEST), fontsize=7.5, color=ink, pad=3)
-    if isinstance(small, RadiographError):
+    if isinstance(small, str):
         axes.text(0.5, 0.5, "cannot be read", ha="center", va="center", fontsize=8, color=ink)
     else:
         axes.imshow(decode(small), cmap="gray", vmin=0, vmax=255)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_gradcam.files import write_whole
+from cxr_gradcam.files import expanded, write_whole
 from cxr_gradcam.survey.folder import Film, Folder
 from cxr_gradcam.survey.look import SQUARE, Looks
 
@@ -42,9 +42,9 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """
     named = environment.get(CACHE_VARIABLE, "").strip()
     if named:
-        return Path(named).expanduser()
+        return expanded(named)
     caches = environment.get("XDG_CACHE_HOME") or environment.get("LOCALAPPDATA")
-    return (Path(caches) if caches else Path("~/.cache").expanduser()) / "cxr-gradcam"
+    return expanded(caches or "~/.cache") / "cxr-gradcam"
 
 
 class Store:

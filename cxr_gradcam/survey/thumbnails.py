@@ -20,7 +20,7 @@ KEPT = 4000  # about 10 kB each
 _THREADS = 4
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 82]
 
-Thumbnail = bytes | RadiographError
+Thumbnail = bytes | str  # a JPEG file, or the sentence that says why there is none
 
 
 class Thumbnails:
@@ -64,7 +64,7 @@ def _make(path: Path) -> Thumbnail:
     try:
         radiograph = load_radiograph(path)
     except RadiographError as error:
-        return error
+        return str(error)  # an exception would keep the film that it was raised beside
     share = SIDE / max(radiograph.height, radiograph.width)
     size = (max(1, round(radiograph.width * share)), max(1, round(radiograph.height * share)))
     way = cv2.INTER_AREA if share < 1 else cv2.INTER_LINEAR

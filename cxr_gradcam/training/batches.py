@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from cxr_gradcam.training.augmentation import Blend, Draws, augment, draw, draw_blend, to_unit, warp
 from cxr_gradcam.training.config import Config
-from cxr_gradcam.training.images import Images, Indices, Plan, share_of
+from cxr_gradcam.training.images import Images, Indices, Plan, Purpose, share_of
 
 # Beside a GPU. Of a step of 110 ms on an H100, making its batch in turn would be some 50 more.
 _MAKERS = 2
@@ -84,11 +84,15 @@ class BatchMaker:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         mine = np.arange(count)[share_of(count, process, processes)]
         strength = self.config.augmentation
-        draws = draw(self.plan.rng(epoch, step), count, strength) if strength else None
+        draws = (
+            draw(self.plan.rng(Purpose.AUGMENTATION, epoch, step), count, strength)
+            if strength
+            else None
+        )
         lesion_rows = images.lesion_rows[indices]
         # A planted lesion stays as it is: faint in a blend, it could not be asked for.
         planted = lesion_rows.numpy() >= 0
-        blend = draw_blend(self.plan.rng(epoch, step, 1), planted, self.config.mixup)
+        blend = draw_blend(self.plan.rng(Purpose.BLEND, epoch, step), planted, self.config.mixup)
         lesion_films = torch.nonzero(lesion_rows[mine] >= 0).flatten()
         lesions = to_unit(images.lesions[lesion_rows[mine][lesion_films]], device)
         if draws:

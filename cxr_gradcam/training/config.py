@@ -26,7 +26,7 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Config:
-    """The recipe of a run. Same config, same data, same machine: same weights.
+    """The recipe of a run. On a CPU: same config, same data, same machine, same weights.
 
     Attributes:
         data: the dataset folder.

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from cxr_gradcam.training.config import ConfigError
 from cxr_gradcam.training.memory import keep_freed_memory
+
+# Of the others while the first process hashes every image, or evaluates. One that is lost is
+# noticed at once all the same.
+_PATIENCE = timedelta(days=14)
 
 
 def check_device(device: str) -> None:
@@ -39,20 +44,22 @@ def make_accelerator(precision: str, device: str, *, compiled: bool = False) -> 
         # accelerate would warn about a number of threads that torchrun has set already.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.backends.cudnn.benchmark = True  # the shapes of a run never change
-    native = not on_cpu or multiplies_bf16()
+    native = multiplies_bf16(on_cpu)
     mixed = "bf16" if precision == "bf16" or (precision == "auto" and native) else "no"
     # Statistics of the batch norms are averaged after the step instead, over all processes.
     parallel = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
     return Accelerator(
         mixed_precision=mixed,
         cpu=on_cpu,
-        kwargs_handlers=[parallel],
+        kwargs_handlers=[parallel, InitProcessGroupKwargs(timeout=_PATIENCE)],
         dynamo_backend="inductor" if compiled else "no",
     )
 
 
-def multiplies_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 by itself, and so faster than float32."""
+def multiplies_bf16(on_cpu: bool) -> bool:
+    """Whether the CPU, or the GPU, multiplies bfloat16 by itself, and so faster than float32."""
+    if not on_cpu:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     known = getattr(torch.cpu, "get_capabilities", None)  # younger than PyTorch 2.11
     capabilities = known() if known else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
@@ -61,7 +68,7 @@ def multiplies_bf16() -> bool:
 def is_slow_bf16(accelerator: Accelerator) -> bool:
     """Whether this device emulates the bf16 that it is to compute in."""
     on_cpu = accelerator.device.type == "cpu"
-    return on_cpu and accelerator.mixed_precision == "bf16" and not multiplies_bf16()
+    return accelerator.mixed_precision == "bf16" and not multiplies_bf16(on_cpu)
 
 
 def lost_another_process(error: RuntimeError) -> bool:

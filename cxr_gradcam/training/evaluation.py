@@ -12,8 +12,13 @@ from cxr_gradcam.dataset import DatasetError, read_dataset
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
 from cxr_gradcam.splits import SPLITS_FILE, Sample, Splits, load_splits
-from cxr_gradcam.training.report import Prediction, write_report
+from cxr_gradcam.training.report import PREDICTIONS, Prediction, write_predictions, write_report
 from cxr_gradcam.training.scores import evaluate_logits
+
+
+class NothingReadError(ValueError):
+    """Not one of the files can be read. One sentence: what is wrong and where it says more."""
+
 
 LabelledFile = tuple[str | Path, str | int]
 
@@ -24,7 +29,7 @@ def evaluate_samples(
     out: Path,
     *,
     groups: Sequence[int] | None = None,
-    batch_size: int = 32,
+    batch_size: int = 8,
     bootstrap: int = 1000,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
@@ -48,7 +53,8 @@ def evaluate_samples(
         The dictionary of `evaluate_logits`, with "unreadable" and "checkpoint" (its SHA-256).
 
     Raises:
-        ValueError: when a label is no class of the classifier, or no file can be read.
+        ValueError: when a label is no class of the classifier, or there is no file.
+        NothingReadError: when no file can be read; predictions.csv says why.
         OSError: when the report cannot be written.
     """
     names = classifier.class_names
@@ -64,11 +70,14 @@ def evaluate_samples(
             if progress:
                 progress(len(predictions) / len(samples))
     known = [i for i, prediction in enumerate(predictions) if not prediction.error]
+    if not samples:
+        raise ValueError("There is no file to evaluate: check the folder and the split.")
     if not known:
-        raise ValueError(
-            f"None of the {len(samples)} files can be read: check the folder."
-            if samples
-            else "There is no file to evaluate: check the folder and the split."
+        out.mkdir(parents=True, exist_ok=True)
+        write_predictions(predictions, names, out / PREDICTIONS)
+        raise NothingReadError(
+            f"None of the {len(samples)} files can be read: see the column error of "
+            f"{out / PREDICTIONS}."
         )
     metrics = evaluate_logits(
         [predictions[i].logits for i in known],
@@ -138,26 +147,27 @@ def _class_index(label: str | int, names: Sequence[str]) -> int:
     )
 
 
-def _read(path: Path) -> Radiograph | RadiographError:
+def _read(path: Path) -> Radiograph | str:
+    """Read a film, or return the sentence that says why it cannot be read."""
     try:
         return load_radiograph(path)
     except RadiographError as error:
-        return error
+        return str(error)
 
 
 def _predict(
     explainer: Explainer,
     paths: Sequence[Path],
     labels: Sequence[int],
-    read: Sequence[Radiograph | RadiographError],
+    read: Sequence[Radiograph | str],
 ) -> Iterator[Prediction]:
     """Give a prediction per file, in order, from one forward pass for all that can be read."""
     explanations = iter(
         explainer.explain_batch([film for film in read if isinstance(film, Radiograph)])
     )
     for path, label, film in zip(paths, labels, read, strict=True):
-        if isinstance(film, RadiographError):
-            yield Prediction(path, label, error=str(film))
+        if isinstance(film, str):
+            yield Prediction(path, label, error=film)
         else:
             explanation = next(explanations)
             logits = tuple(explanation.logits.values())

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cxr_gradcam.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from cxr_gradcam.checkpoint import BEST_FILE, Checkpoint, CheckpointError, load_checkpoint
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.familiarity import Familiarity, fit_familiarity
 from cxr_gradcam.training.config import TrainingError
 from cxr_gradcam.training.evaluation import evaluate_samples
-from cxr_gradcam.training.images import Images
+from cxr_gradcam.training.images import Images, Purpose
 from cxr_gradcam.training.loop import Learner, measure_norms, pooled_features, validate
 from cxr_gradcam.training.network import CLASSIFIER
 from cxr_gradcam.training.optimisation import statistics_of
-from cxr_gradcam.training.record import BEST_FILE, quick_scores, save_best
+from cxr_gradcam.training.record import quick_scores, save_best
 from cxr_gradcam.training.report import reported
 from cxr_gradcam.training.run import Run
 from cxr_gradcam.training.scores import evaluate_logits, fit_bias, fit_temperature
@@ -86,16 +86,20 @@ def _calibrated(
         val_logits = _renew_norms(run, learner, images, val_images, val_logits)
     val_logits = _correct_bias(run, learner, val_images, val_logits)
     test_images = run.load(run.splits.test, "Reading test images")
-    parts = {"validation": val_images, "test": test_images}
+    parts = {"validation": (val_images, run.splits.val), "test": (test_images, run.splits.test)}
     logits = {"validation": val_logits, "test": _exact_logits(run, learner, test_images)}
     if not run.is_first:
         return best
     temperature = fit_temperature(logits["validation"].numpy(), val_images.labels.numpy())
     metrics = {
         name: evaluate_logits(
-            logits[name].numpy(), part.labels.numpy(), best.class_names, temperature=temperature
+            logits[name].numpy(),
+            part.labels.numpy(),
+            best.class_names,
+            temperature=temperature,
+            groups=[sample.group for sample in samples],
         )
-        for name, part in parts.items()
+        for name, (part, samples) in parts.items()
     }
     weights = run.averaged(learner).weights
     familiarity = _familiarity(run, learner, images, val_images)
@@ -151,7 +155,8 @@ def _correct_bias(
 
 def _some(run: Run, images: Images, most: int) -> torch.Tensor:
     """Return the numbers of at most so many images, the same ones each time."""
-    return torch.from_numpy(np.random.default_rng(run.config.seed).permutation(len(images))[:most])
+    rng = np.random.default_rng((run.config.seed, Purpose.SAMPLE))
+    return torch.from_numpy(rng.permutation(len(images))[:most])
 
 
 def _familiarity(

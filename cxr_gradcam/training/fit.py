@@ -6,15 +6,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cxr_gradcam.checkpoint import Checkpoint
+from cxr_gradcam.checkpoint import BEST_FILE, Checkpoint
 from cxr_gradcam.training.finish import finish, is_finished
 from cxr_gradcam.training.images import Images, Plan, draw_phantoms
-from cxr_gradcam.training.loop import Learner, make_learner, train_one_epoch, validate
+from cxr_gradcam.training.loop import (
+    Learner,
+    make_learner,
+    scheduled_rate,
+    train_one_epoch,
+    validate,
+)
 from cxr_gradcam.training.network import CLASSIFIER
 from cxr_gradcam.training.optimisation import centred
 from cxr_gradcam.training.progress import Events, gradcam_strip
 from cxr_gradcam.training.record import (
-    BEST_FILE,
     quick_scores,
     remove_leftovers,
     save_best,
@@ -101,9 +106,12 @@ def _fit(
                 "epoch": position.epoch + 1,
                 "train_loss": position.mean_loss,
                 **quick_scores(logits, val_images.labels),
-                "learning_rate": learner.optimizer.param_groups[0]["lr"],
-                "images_per_second": (plan.steps - first) * plan.batch_size / seconds,
+                "learning_rate": scheduled_rate(
+                    (position.epoch + 1) * plan.steps - 1, plan.steps, run.config
+                ),
             }
+            if first < plan.steps:  # else the steps were taken before the run was resumed
+                row["images_per_second"] = (plan.steps - first) * plan.batch_size / seconds
             position = _judge(run, learner, position, row)
             if events:
                 events.epoch(row, gradcam_strip(_trained(run, learner), val_images))
@@ -129,7 +137,7 @@ def _train_epoch(
         if stop or now.step % run.config.save_every == 0:
             _save(run, learner, replace(now, seconds=began + seconds))
         if stop == Stop.SIGNAL:
-            raise Stopped(stop)
+            raise Stopped
         return stop == Stop.TIME
 
     what = f"Epoch {position.epoch + 1} of {run.config.epochs}"
@@ -149,11 +157,13 @@ def _train_epoch(
 def _judge(run: Run, learner: Learner, position: Position, row: Mapping[str, float]) -> Position:
     """Keep the weights if they are the best so far, and move on to the next epoch."""
     is_best = row["calibrated_loss"] < position.best_loss
+    speed = row.get("images_per_second")
     run.display.say(
         f"Epoch {position.epoch + 1}: loss {row['train_loss']:.3f}, validation loss "
         f"{row['val_loss']:.3f}, calibrated {row['calibrated_loss']:.3f}, macro F1 "
-        f"{row['macro_f1']:.3f}, accuracy {row['accuracy']:.3f}, "
-        f"{row['images_per_second']:.1f} images/s{', best so far' if is_best else ''}"
+        f"{row['macro_f1']:.3f}, accuracy {row['accuracy']:.3f}"
+        f"{'' if speed is None else f', {speed:.1f} images/s'}"
+        f"{', best so far' if is_best else ''}"
     )
     if is_best:
         position = replace(position, best_epoch=position.epoch, best_loss=row["calibrated_loss"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,15 @@ def _squared(picture: Pixels, size: int) -> npt.NDArray[np.uint8]:
     return np.asarray(np.rint(square * 255), np.uint8)
 
 
+class Purpose(IntEnum):
+    """What random numbers are drawn for."""
+
+    ORDER = 1  # of an epoch's images
+    AUGMENTATION = 2
+    BLEND = 3
+    SAMPLE = 4  # of the images, where all are too many
+
+
 @dataclass(frozen=True)
 class Plan:
     """Which images make which step, known before the run starts.
@@ -183,7 +193,7 @@ class Plan:
 
     def order(self, epoch: int) -> Indices:
         """Return the order of the images in an epoch, int64 (images,)."""
-        return self.rng(epoch).permutation(self.images)
+        return self.rng(Purpose.ORDER, epoch).permutation(self.images)
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[tuple[int, Indices]]:
         """Give the number of each step of an epoch, and the images in it."""
@@ -191,9 +201,14 @@ class Plan:
         for step in range(first_step, self.steps):
             yield step, order[step * self.batch_size : (step + 1) * self.batch_size]
 
-    def rng(self, *place: int) -> np.random.Generator:
-        """Return the source of randomness of a place in the run, such as an epoch and a step."""
-        return np.random.default_rng((self.seed, *place))
+    def rng(self, purpose: Purpose, *place: int) -> np.random.Generator:
+        """Return the source of randomness for a purpose at a place in the run.
+
+        Args:
+            purpose: every one has numbers of its own.
+            place: such as an epoch and a step.
+        """
+        return np.random.default_rng((self.seed, purpose, *place))
 
 
 def share_of(count: int, process: int, processes: int) -> slice:

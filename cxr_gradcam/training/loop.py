@@ -160,10 +160,14 @@ def train_one_epoch(
 def _set_learning_rate(
     optimizer: torch.optim.Optimizer, done: int, steps: int, config: Config
 ) -> None:
-    warmup = round(config.warmup_epochs * steps)
-    rate = learning_rate(done, config.epochs * steps, warmup, config.learning_rate)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = scheduled_rate(done, steps, config)
+
+
+def scheduled_rate(done: int, steps: int, config: Config) -> float:
+    """Return the learning rate of the step after `done` steps of a run, `steps` to an epoch."""
+    warmup = round(config.warmup_epochs * steps)
+    return learning_rate(done, config.epochs * steps, warmup, config.learning_rate)
 
 
 def _step(learner: Learner, batch: Batch, config: Config, done: int) -> Tensor:
@@ -249,7 +253,7 @@ def validate(
         learner: not changed.
         images: the split; every process does its share.
         batch_size: images at once, in one process.
-        exact: in fp32, whatever the precision of the training is.
+        exact: in fp32 (TF32 on a GPU that has it), whatever the precision of the training is.
         check: called before every batch. May raise, to end the run there.
 
     Returns:

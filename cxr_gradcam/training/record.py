@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 from torch import Tensor
 from torch.nn import functional as F
 
 import cxr_gradcam
-from cxr_gradcam.checkpoint import Checkpoint, save_checkpoint
+from cxr_gradcam.checkpoint import BEST_FILE, Checkpoint, save_checkpoint
 from cxr_gradcam.files import LEFTOVERS, write_whole
-from cxr_gradcam.splits import Splits
 from cxr_gradcam.training.config import Config, option
 from cxr_gradcam.training.loop import Learner
 from cxr_gradcam.training.network import Start
@@ -26,8 +26,8 @@ from cxr_gradcam.training.scores import fit_temperature
 from cxr_gradcam.training.state import Position
 from cxr_gradcam.training.teacher import Teacher
 
-BEST_FILE = "best.safetensors"
 HISTORY_FILE = "history.jsonl"
+_OF_A_TEACHER = ("data", "recipe", "before", "teachers")  # of its record: what it may know
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Provenance:
     def warning(self) -> str:
         """Say which weights may know the test images already; "" where nothing shows it.
 
-        Each run that weights have been through tells the folder's name and which images it kept
-        out.
+        Each run that weights have been through, or that a teacher of theirs has, tells the folder's
+        name and which images it kept out.
         """
         sentences = [self._warning("The weights to start from", self.start.training)]
         sentences += [
@@ -67,8 +67,11 @@ class Provenance:
 
     def _warning(self, who: str, record: Mapping[str, Any]) -> str:
         """Say it of weights with this record of their training."""
-        run: Any = record
-        while isinstance(run, Mapping):
+        runs: list[Any] = [record]
+        while runs:
+            run = runs.pop()
+            if not isinstance(run, Mapping):
+                continue
             data, recipe = (
                 found if isinstance(found := run.get(name), Mapping) else {}
                 for name in ("data", "recipe")
@@ -83,7 +86,8 @@ class Provenance:
                     f"{who} learned from {self.folder} with other test images and may know those "
                     f"of this run, whose figures would flatter: that run had {options}."
                 )
-            run = run.get("before")
+            teachers = run.get("teachers")
+            runs += [run.get("before"), *(teachers if isinstance(teachers, list) else ())]
         return ""
 
     def to_dict(self, position: Position, learner: Learner) -> dict[str, Any]:
@@ -92,6 +96,13 @@ class Provenance:
         recipe = asdict(self.config)
         sources = [teacher.source for teacher in self.teachers]
         recipe |= {"data": self.folder, "weights": self.start.source, "teacher": sources}
+        kept = {
+            "before": self.start.training,
+            "teachers": [
+                {name: one.record[name] for name in _OF_A_TEACHER if name in one.record}
+                for one in self.teachers
+            ],
+        }
         return {
             "program": f"cxr_gradcam {cxr_gradcam.__version__}",
             "date": datetime.now(UTC).date().isoformat(),
@@ -110,16 +121,7 @@ class Provenance:
             "processes": accelerator.num_processes,
             "torch": torch.__version__,
             "python": platform.python_version(),
-        } | ({"before": self.start.training} if self.start.training else {})
-
-
-def count_images(splits: Splits) -> dict[str, dict[str, int]]:
-    """Return split -> class -> how many images."""
-    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
-    return {
-        name: {label: sum(one.label == label for one in samples) for label in splits.class_names}
-        for name, samples in parts.items()
-    }
+        } | {name: record for name, record in kept.items() if record}
 
 
 def quick_scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -135,11 +137,12 @@ def quick_scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
         "balanced_accuracy" and "accuracy" count a film on the edge as a whole one, so they tell
         less of epochs that differ by a few films.
     """
-    options: dict[str, Any] = {
-        "labels": range(logits.shape[1]), "average": "macro", "zero_division": 0.0,
-    }  # fmt: skip
     temperature = fit_temperature(logits.numpy(), labels.numpy())
     truth, said = labels.numpy(), logits.argmax(dim=1).numpy()
+    # A class without a film has no figure, as in the report.
+    options: dict[str, Any] = {
+        "labels": np.unique(truth), "average": "macro", "zero_division": 0.0,
+    }  # fmt: skip
     return {
         "val_loss": float(F.cross_entropy(logits, labels)),
         "calibrated_loss": float(F.cross_entropy(logits / temperature, labels)),

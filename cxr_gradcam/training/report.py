@@ -97,8 +97,7 @@ def reported(out: Path) -> str:
 
 def write_metrics(metrics: Mapping[str, Any], path: Path) -> None:
     """Write metrics as JSON that any parser reads: NaN would raise ValueError."""
-    text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(path, text.encode())
+    write_whole(path, json.dumps(metrics, indent=1, allow_nan=False).encode())
 
 
 def write_predictions(

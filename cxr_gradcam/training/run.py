@@ -31,7 +31,7 @@ from cxr_gradcam.training.images import Images, load_images
 from cxr_gradcam.training.loop import Learner
 from cxr_gradcam.training.network import Start, prepare_start
 from cxr_gradcam.training.progress import Display
-from cxr_gradcam.training.record import Provenance, as_checkpoint, count_images
+from cxr_gradcam.training.record import Provenance, as_checkpoint
 from cxr_gradcam.training.stopping import Stopwatch
 from cxr_gradcam.training.teacher import Teacher, load_teacher
 
@@ -77,7 +77,7 @@ class Run:
     @cached_property
     def provenance(self) -> Provenance:
         """What is known before the first step."""
-        images, digest = count_images(self.splits), self.splits.test_digest(Path(self.config.data))
+        images, digest = self.splits.counts(), self.splits.test_digest(Path(self.config.data))
         return Provenance(self.config, self.start, self.teachers, images, digest)
 
     @contextmanager

@@ -24,9 +24,6 @@ class Stop(IntEnum):
 class Stopped(BaseException):
     """The run ends here, all saved. No `Exception`, so nothing on the way swallows it."""
 
-    def __init__(self, reason: Stop) -> None:
-        self.reason = reason
-
 
 class Stopwatch:
     """Knows whether the run is to end: a signal came, or its time is up."""
@@ -54,7 +51,7 @@ class Stopwatch:
             Stopped: when a signal came.
         """
         if self.signal_number is not None:
-            raise Stopped(Stop.SIGNAL)
+            raise Stopped
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT
+from cxr_gradcam.checkpoint import BEST_FILE, BUNDLED_CHECKPOINT
 from cxr_gradcam.dataset import natural_key
+from cxr_gradcam.files import expanded
+from cxr_gradcam.reading import printable
 
 CHECKPOINT_VARIABLE = "CXR_CHECKPOINT"
 RUNS_VARIABLE = "CXR_RUNS"
 RUNS_FOLDER = "runs"
-BEST_FILE = "best.safetensors"  # what train.py leaves in a run's folder
 BUNDLED = "Bundled model"
 MAX_RUNS = 200
 
@@ -31,7 +32,7 @@ def list_models(environment: Mapping[str, str], working_folder: Path) -> dict[st
     named = environment.get(CHECKPOINT_VARIABLE, "").strip()
     found = [(run.name, run / BEST_FILE) for run in _runs(runs)]
     if named:
-        path = working_folder / Path(named).expanduser()
+        path = working_folder / expanded(named)
         found.insert(0, (path.parent.name if path.name == BEST_FILE else path.stem, path))
     found.insert(1 if named else 0, (BUNDLED, BUNDLED_CHECKPOINT))
     models: dict[str, Path] = {}
@@ -39,7 +40,7 @@ def list_models(environment: Mapping[str, str], working_folder: Path) -> dict[st
     for name, path in found:
         if path.resolve() not in known:
             known.add(path.resolve())
-            models[_unused(name, models)] = path
+            models[_unused(printable(name), models)] = path
     return models
 
 

@@ -61,7 +61,6 @@ class Shown:
         label: the class that the dataset files it under, or that the phantom was drawn as; None if
             nobody knows.
         lesion: bool (H, W), the lesion planted in a phantom, all False for Normal; else None.
-        lungs: bool (H, W), the lungs of a phantom; else None.
     """
 
     radiograph: Radiograph
@@ -69,7 +68,6 @@ class Shown:
     key: str
     label: str | None = None
     lesion: np.ndarray | None = None
-    lungs: np.ndarray | None = None
 
 
 @dataclass(eq=False)

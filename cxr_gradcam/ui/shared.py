@@ -63,11 +63,19 @@ def _version(path: Path) -> tuple[int, int]:
 def _load(path: str, version: tuple[int, int]) -> Explainer:
     _leave_cores()
     loaded = Explainer(load_classifier(path))
-    # Streamlit collects garbage after every run of the page, before the browser has all of it.
-    # PyTorch and the rest of what stays for good are not to be looked through each time: 200 ms.
+    _freeze()
+    return loaded
+
+
+@st.cache_resource(show_spinner=False)
+def _freeze() -> None:
+    """Have the collector of garbage pass over PyTorch and the rest of what stays for good.
+
+    Streamlit collects garbage after every run of the page, before the browser has all of it: 200 ms
+    less. Once for the server only, as what visitors have at that moment stays for good, too.
+    """
     gc.collect()
     gc.freeze()
-    return loaded
 
 
 def _leave_cores() -> None:

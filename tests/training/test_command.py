@@ -249,7 +249,7 @@ def test_bf16_on_a_cpu_that_does_not_multiply_it_is_warned_of(
     native: bool, phantom_data: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("cxr_gradcam.training.device.multiplies_bf16", lambda: native)
+    monkeypatch.setattr("cxr_gradcam.training.device.multiplies_bf16", lambda on_cpu: native)
     config = Config(str(phantom_data), precision="bf16")
     prepare(config, tmp_path / "run", device="cpu", watch=Stopwatch(), display=Display())
     warned = "bf16 is slower here than fp32" in capsys.readouterr().err

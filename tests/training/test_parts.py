@@ -28,6 +28,7 @@ from cxr_gradcam.training.images import (
     PHANTOM_SIZES,
     Images,
     Plan,
+    Purpose,
     draw_phantoms,
     load_images,
     share_of,
@@ -258,7 +259,7 @@ def test_a_step_on_blends_sees_their_pixels_and_is_asked_for_both_classes() -> N
     indices = np.array([2, 6, 0, 1])  # two normal phantoms, and two with lesions
     maker = BatchMaker(images, plan, config, learner.weights, learner.accelerator)
     batch = maker.make(0, 0, indices)
-    blend = draw_blend(plan.rng(0, 0, 1), images.lesion_rows[indices].numpy() >= 0, 1.0)
+    blend = draw_blend(plan.rng(Purpose.BLEND, 0, 0), images.lesion_rows[indices].numpy() >= 0, 1.0)
     assert blend.shares[:2].max() < 1
     pixels = to_unit(images.pixels[indices], CPU)
     shares = torch.from_numpy(blend.shares).view(-1, 1, 1, 1)

@@ -60,7 +60,7 @@ def choose_second(first: Shown) -> Shown | None:
         if origin == DATASET and dataset is not None:
             return _choose_film(dataset)
         return _take_file(first)
-    except RadiographError as error:
+    except (DatasetError, RadiographError) as error:
         st.error(plain(str(error)), icon=":material/error:")
         return None
 
@@ -96,7 +96,7 @@ def _choose_phantom(first: Shown) -> Shown:
         persist_state="session",
     )
     drawn = shared.sample(key)
-    return Shown(drawn.radiograph, "phantom", key, drawn.label, drawn.lesion_mask, drawn.lung_mask)
+    return Shown(drawn.radiograph, "phantom", key, drawn.label, drawn.lesion_mask)
 
 
 def _choose_film(dataset: Dataset) -> Shown | None:

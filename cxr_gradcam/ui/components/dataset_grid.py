@@ -132,7 +132,7 @@ def _tile(results: Results, place: int, picture: Thumbnail) -> dict[str, Any]:
     if isinstance(picture, bytes):
         src = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
     else:
-        why = printable(str(picture))
+        why = printable(picture)
     return {
         "place": place,
         "key": printable(film.key),

@@ -6,7 +6,6 @@ names and makes sense. The rest is left out, and a checkpoint that says nothing 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, cast
@@ -151,5 +150,5 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _share(value: object) -> float | None:
     if type(value) not in (int, float):
         return None
-    number = float(value)  # type: ignore[arg-type]
-    return number if math.isfinite(number) and 0 <= number <= 1 else None
+    # Compared before it is converted: an integer may be too large for a float.
+    return float(value) if 0 <= value <= 1 else None  # type: ignore[arg-type,operator]

@@ -375,7 +375,6 @@ def open_sample(key: str) -> bool:
             key,
             label=phantom.label,
             lesion=phantom.lesion_mask,
-            lungs=phantom.lung_mask,
         )
     )
     return True

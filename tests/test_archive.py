@@ -2,6 +2,7 @@
 
 import csv
 import json
+from copy import copy
 from datetime import UTC, datetime
 from io import BytesIO, StringIO
 from zipfile import ZipFile
@@ -66,6 +67,16 @@ def test_the_files_are_those_of_the_explanation(
     assert [row["folder"] for row in rows] == ["1-a", "", "2-a"]
     assert [row["file"] for row in rows] == ["./=a.png", "notes.txt", "./=a.png"]  # no formula
     assert rows[1]["error"] == "notes.txt is no picture."
+
+
+def test_a_class_whose_name_is_no_utf8(export: Export, cases: list[Case | Unreadable]) -> None:
+    named = copy(export)
+    object.__setattr__(named, "classifier", copy(export.classifier))
+    names = ("C\udce9", *export.classifier.class_names[1:])
+    named.classifier.class_names = names
+    file = BytesIO()
+    write_archive(file, [cases[1]], named, WHEN)
+    assert b"C\\udce9" in ZipFile(file).read("summary.csv")
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,8 @@ def test_a_checkpoint_without_familiarity_is_fine(tmp_path: Path) -> None:
 def test_damaged_familiarity_is_told(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     other_network = fit_familiarity(rng.random((9, 8)), rng.random((9, 8))).to_metadata()
-    for number, wrong in enumerate(({"mean": []}, "yes", [], other_network)):
+    huge = {**other_network, "rest": 10**400}
+    for number, wrong in enumerate(({"mean": []}, "yes", [], other_network, huge)):
         path = write(tmp_path / f"{number}.safetensors", {"familiarity": wrong})
         with pytest.raises(CheckpointError, match="damaged statistics of familiarity: choose a"):
             load_checkpoint(path)
@@ -127,10 +128,13 @@ def test_the_bundled_checkpoint_fits_the_repository() -> None:
         ({"std": [0.0, 1.0, 1.0]}, "expected three positive numbers"),
         ({"temperature": 0}, "expected a positive number"),
         ({"temperature": float("nan")}, "expected a positive number"),
+        ({"temperature": 10**400}, "expected a positive number"),
+        ({"mean": [0.5, 0.5, 10**400]}, "expected three numbers"),
         ({"training": "yes"}, "expected an object"),
         ({"class_names": ["A", "B", "C"]}, r"shape \(4.*, expected \(3.* for 3 classes"),
         ({"features.norm5.bias": torch.full((1024,), float("nan"))}, "weights that are not finite"),
         ({"features.norm5.bias": torch.zeros(1024, dtype=torch.int64)}, "fp16 or fp32"),
+        ({"features.norm5.bias": torch.zeros(1024, dtype=torch.float8_e5m2)}, "fp16 or fp32"),
         ({"extra": torch.zeros(1)}, "0 tensors missing, 1 unknown: extra is unknown"),
     ],
 )
@@ -157,8 +161,9 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
         load_checkpoint(path)
 
 
-def test_a_header_that_is_not_json(tmp_path: Path) -> None:
-    save_file({"x": torch.zeros(1)}, tmp_path / "c.safetensors", {"architecture": "densenet121"})
+@pytest.mark.parametrize("text", ["densenet121", "[" * 100_000, "9" * 5000])
+def test_a_header_that_is_not_json(tmp_path: Path, text: str) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "c.safetensors", {"architecture": text})
     with pytest.raises(CheckpointError, match="not JSON"):
         load_checkpoint(tmp_path / "c.safetensors")
 

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from typer.testing import CliRunner, Result
 
 from cxr_gradcam.batch import pipeline
 from cxr_gradcam.batch.jobs import InputError, find_jobs
+from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
 from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.cli import app
 from cxr_gradcam.explainer import Explainer
@@ -634,6 +636,29 @@ def test_evaluate_one_split(tmp_path: Path, out: Path) -> None:
     assert "On 8 radiographs" in run("evaluate", *options, "--split", "test").stdout
     assert "no folder val" in run("evaluate", *options, "--split", "val", code=2).stderr
     run("evaluate", *options, "--split", "none", code=2)
+
+
+def test_evaluate_says_of_each_file_why_none_can_be_read(tmp_path: Path, out: Path) -> None:
+    for label in ("COVID", "Normal"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        (tmp_path / "data" / label / "film.png").write_bytes(b"no picture")
+    told = run("evaluate", "--data", tmp_path / "data", "--out", out, "--device", "cpu", code=1)
+    assert "None of the 2 files can be read: see the column error of" in told.stderr
+    assert (out / "predictions.csv").read_text().count("film.png is no picture") == 2
+
+
+def test_evaluate_of_a_class_whose_name_is_no_utf8(
+    drawn: list[Path], tmp_path: Path, out: Path
+) -> None:
+    label = "C\udce9"
+    shutil.copytree(drawn[0].parents[1], tmp_path / "data" / label)
+    shutil.copytree(drawn[1].parents[1], tmp_path / "data" / "Normal")
+    good = load_checkpoint()
+    names = (label, *good.class_names[1:])
+    save_checkpoint(replace(good, class_names=names), tmp_path / "odd.safetensors")
+    options = ("--checkpoint", tmp_path / "odd.safetensors", "--device", "cpu")
+    run("evaluate", "--data", tmp_path / "data", "--out", out, *options)
+    assert label in json.loads((out / "metrics.json").read_text())["classes"]
 
 
 def test_evaluate_counts_what_it_cannot_read(drawn: list[Path], tmp_path: Path, out: Path) -> None:

@@ -125,6 +125,20 @@ def test_missing_folder_says_where_to_look(tmp_path: Path) -> None:
         find_dataset({"CXR_DATA": str(gone)}, tmp_path)
     with pytest.raises(DatasetError, match=r"no dataset folder at .*gone: check the path\.$"):
         read_dataset(gone)
+    with pytest.raises(DatasetError, match="no dataset folder at ~nobody-of-this-name/films"):
+        find_dataset({"CXR_DATA": "~nobody-of-this-name/films"}, tmp_path)
+
+
+def test_a_folder_below_one_that_may_not_be_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    for read in (lambda: read_dataset(tmp_path), lambda: find_dataset({}, tmp_path)):
+        with pytest.raises(DatasetError, match=r"cannot be read \(Permission denied\): check who"):
+            read()
 
 
 def test_a_folder_whose_images_lie_deeper_is_no_class_and_is_named(tmp_path: Path) -> None:

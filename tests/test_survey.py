@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -349,6 +350,23 @@ def test_idle_surveys_are_forgotten_and_found_again_on_disk(
     assert len(made) == KEPT + 2
 
 
+def test_a_survey_that_starts_while_as_many_as_are_kept_run_is_kept_too(
+    small_explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path / "cache"))
+    folders = []
+    for number in range(KEPT + 1):
+        write_phantoms(tmp_path / str(number), 1, size=64)
+        folders.append(list_folder(tmp_path / str(number)))
+    monkeypatch.setattr(
+        Survey, "status",
+        property(lambda survey: SimpleNamespace(running=survey.folder is not folders[-1])),
+    )  # fmt: skip
+    registry = Registry()
+    last = [registry.survey(small_explainer, folder) for folder in folders][-1]
+    assert registry.survey(small_explainer, folders[-1]) is last
+
+
 def test_a_worker_that_fails_says_so(
     root: Path, small_explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -422,7 +440,8 @@ def test_thumbnails_are_small_kept_and_bounded(root: Path) -> None:
     pixels = decode(small)
     assert pixels.shape == (SIDE // 2, SIDE)
     assert pixels[:, 0].max() < 10 < 225 < pixels[:, -1].min()
-    assert "broken.png is no picture" in str(by_name["broken.png"])
+    assert isinstance(by_name["broken.png"], str)  # an exception would keep what was read
+    assert "broken.png is no picture" in by_name["broken.png"]
     last = [film for film in films if film.name == folder.films[-1].name]
     last[0].path.unlink()
     assert thumbnails.of(last)[0] == made[-1]  # kept, so the file is not asked for

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch._dynamo.exc import TorchDynamoException
 
 import train
 from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT, load_checkpoint, save_checkpoint
@@ -27,9 +28,11 @@ from cxr_gradcam.training.config import (
     resumed_config,
     save_config,
 )
+from cxr_gradcam.training.loop import scheduled_rate
 from cxr_gradcam.training.progress import Display
 from cxr_gradcam.training.run import prepare
-from cxr_gradcam.training.stopping import Stopwatch
+from cxr_gradcam.training.stopping import Stopped, Stopwatch
+from tests.training.conftest import SMALL
 
 ROOT = Path(__file__).parents[2]
 
@@ -185,6 +188,8 @@ def test_no_epochs_calibrate_the_weights_as_they_are(
 ) -> None:
     data, out = tmp_path / "data", tmp_path / "run"
     shutil.copytree(phantom_data, data)
+    for film in list(data.glob("*/images/*.png")):
+        shutil.copyfile(film, film.with_stem(f"{film.stem}-again"))
     arguments = ["--data", str(data), "--out", str(out), "--input-size", "64"]
     assert train.main([*arguments, "--epochs", "0"]) == 0
     before, after = map(load_checkpoint, (BUNDLED_CHECKPOINT, out / "best.safetensors"))
@@ -194,12 +199,45 @@ def test_no_epochs_calibrate_the_weights_as_they_are(
     assert after.temperature != before.temperature
     assert after.familiarity is not None
     assert after.metrics["test"]["n"] > 0
+    report = json.loads((out / "evaluation" / "metrics.json").read_bytes())
+    assert after.metrics["test"]["intervals"] == report["intervals"]
+    assert "groups of films" in report["intervals"]
     assert after.training["epochs"] == 0
     assert after.training["before"] == before.training
     for film in data.glob("*/images/*.png"):  # a finished run reads none again
         film.write_bytes(b"")
     assert train.main(["--out", str(out), "--resume"]) == 0
     assert "This run is finished already." in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_run_stopped_in_validation_writes_the_history_that_it_would_have(
+    phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cxr_gradcam.training.fit.validate", stop)
+        asked = [*SMALL, "--warmup-epochs", "0"]
+        assert train.main(["--data", str(phantom_data), "--out", str(out), *asked]) == 0
+    assert train.main(["--out", str(out), "--resume"]) == 0
+    first, second = map(json.loads, (out / "history.jsonl").read_text().splitlines())
+    config = load_config(out)
+    assert first["learning_rate"] == scheduled_rate(2, 3, config) < config.learning_rate
+    assert "images_per_second" not in first
+    assert second["images_per_second"] > 0
+
+
+def test_a_network_that_cannot_be_compiled_is_one_sentence(tmp_path: Path) -> None:
+    code, sentence = train._explained(TorchDynamoException("no compiler\nmore"), tmp_path)
+    assert code == train.FAILED
+    assert sentence == (
+        "The network cannot be compiled (no compiler): install a C++ compiler, or start anew "
+        "without --compile."
+    )
 
 
 def test_a_signal_ends_the_last_evaluation_too(
@@ -270,7 +308,8 @@ def test_weights_that_may_know_the_test_images_are_warned_of(
     theirs = {"val_share": 0.25, "test_share": 0.25, "seed": 0}
     known = {"data": {"folder": "phantoms", "test_digest": digest}, "recipe": theirs}
     weights = tmp_path / "known.safetensors"
-    save_checkpoint(replace(load_checkpoint(), training={"before": known}), weights)
+    student = {"before": {"teachers": [known]}}
+    save_checkpoint(replace(load_checkpoint(), training=student), weights)
     sentence = f"{who}.* may know those of this run.*--val-share 0.25, --test-share 0.25, --seed 0"
     for seed in (0, 1):
         named = {"weights": str(weights), "teacher": (str(weights),)}

@@ -1,13 +1,16 @@
 """Training on a GPU, where there is one."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import train
-from cxr_gradcam.classifier import load_classifier
+from cxr_gradcam.cam import METHODS
+from cxr_gradcam.checkpoint import load_checkpoint
+from cxr_gradcam.classifier import Classifier, load_classifier
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import draw_phantom
 from cxr_gradcam.training.batches import Batch, BatchMaker
@@ -97,3 +100,16 @@ def test_a_run_leaves_a_checkpoint_that_the_gpu_reads(phantom_data: Path, tmp_pa
     )
     for name, probability in on_cpu.probabilities.items():
         assert on_gpu.probabilities[name] == pytest.approx(probability, abs=0.01)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_the_cpus_maps(method: str) -> None:
+    film = draw_phantom("COVID", 1, 64).radiograph
+    checkpoint = replace(load_checkpoint(), input_size=64)
+    on_gpu, on_cpu = (
+        Explainer(Classifier(checkpoint, device)).explain(film, method=method)
+        for device in ("cuda", "cpu")
+    )
+    for name in checkpoint.class_names:
+        cam = on_cpu.cam(name)
+        np.testing.assert_allclose(on_gpu.cam(name), cam, atol=0.02 * cam.max())

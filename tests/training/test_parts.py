@@ -15,6 +15,7 @@ from torch import nn
 from torchvision.models import DenseNet121_Weights, densenet121
 
 from cxr_gradcam.checkpoint import load_checkpoint
+from cxr_gradcam.classifier import is_out_of_memory
 from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom
 from cxr_gradcam.preprocess import Letterbox
 from cxr_gradcam.radiograph import load_radiograph
@@ -51,6 +52,7 @@ from cxr_gradcam.training.optimisation import (
     share_of_loss,
 )
 from cxr_gradcam.training.progress import fixed_choice
+from cxr_gradcam.training.record import quick_scores
 from cxr_gradcam.training.state import STATE_FILE, Position, load_state, save_state
 from tests.training.conftest import go_on, same_bits
 
@@ -337,6 +339,28 @@ def test_training_moves_the_heat_into_the_lesion() -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_no_two_purposes_share_random_numbers() -> None:
+    plan = Plan(8, 4, 0)
+    places = [(purpose, *place) for purpose in Purpose for place in ((0,), (0, 0), (0, 1))]
+    drawn = {tuple(plan.rng(*place).random(3)) for place in places}
+    # An epoch is a step 0 to NumPy, so each purpose asks in one of these ways only.
+    assert len(drawn) == 2 * len(Purpose)
+
+
+def test_a_class_without_films_has_no_part_in_the_figures_of_an_epoch() -> None:
+    logits = torch.tensor([[4.0, 0, 0], [0, 4, 0], [0, 4, 0]])
+    scores = quick_scores(logits, torch.tensor([0, 1, 1]))
+    assert (scores["balanced_accuracy"], scores["macro_f1"], scores["accuracy"]) == (1, 1, 1)
+
+
+def test_memory_that_is_not_there_is_known_by_its_error() -> None:
+    with pytest.raises(RuntimeError) as told:
+        torch.empty(2**50)
+    assert is_out_of_memory(told.value)
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("something else"))
+
+
 def test_freed_memory_is_kept() -> None:
     code = """
 import resource, torch

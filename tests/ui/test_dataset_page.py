@@ -248,6 +248,8 @@ def test_only_cells_of_the_matrix_can_be_opened(cell: object) -> None:
 def test_names_that_cannot_be_sent_are_made_fit() -> None:
     assert printable("a\udcffb\n\u202ec") == "a?b??c"
     assert plain("a\udcffb") == "a?b"
+    screenshot = "Screenshot 3.45\u202fPM\u00a0\u3000.png"  # as macOS names it
+    assert printable(screenshot) == screenshot
 
 
 def test_a_drawn_figure_takes_the_colours_of_the_page() -> None:

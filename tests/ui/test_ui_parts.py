@@ -46,6 +46,9 @@ def test_numbers_read_well() -> None:
     assert [number(value) for value in (0, 0.0572, 79.23, 2.5e-7)] == [
         "0", "0.0572", "79.2", "2.50e-07",
     ]  # fmt: skip
+    assert [number(value) for value in (999.6, 1234, -99940, 1)] == [
+        "1000", "1230", "-9.99e+04", "1",
+    ]  # fmt: skip
     assert signed(-0.284) == "−0.28"
 
 
@@ -174,6 +177,17 @@ def test_the_model_that_is_set_comes_first_and_once(runs: Path) -> None:
     ]  # fmt: skip
     elsewhere = {"CXR_CHECKPOINT": "gone/run2/best.safetensors"}
     assert list(list_models(elsewhere, runs)) == ["run2", BUNDLED, "run2 (2)", "run10"]
+
+
+def test_a_run_may_be_called_what_cannot_be_sent(runs: Path) -> None:
+    odd = runs / "runs" / "r\udce4n"
+    (runs / "runs" / "run2").rename(odd)
+    assert list_models({}, runs)["r?n"] == odd / "best.safetensors"
+
+
+def test_a_home_that_nobody_has_is_no_error(runs: Path) -> None:
+    named = {"CXR_CHECKPOINT": "~nobody-of-this-name/m.safetensors"}
+    assert next(iter(list_models(named, runs))) == "m"
 
 
 def test_runs_may_lie_elsewhere_and_are_bounded(tmp_path: Path) -> None:

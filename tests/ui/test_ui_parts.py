@@ -1,7 +1,9 @@
 """The parts of the page that need no page: names, lists, links, numbers, the bounded memory."""
 
+import gc
 import math
 import time
+import weakref
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,7 @@ from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT
 from cxr_gradcam.localisation import localise
 from cxr_gradcam.phantom import draw_phantom
 from cxr_gradcam.radiograph import Radiograph
-from cxr_gradcam.ui import session
+from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.cache import Cache
 from cxr_gradcam.ui.components.address import _Written
 from cxr_gradcam.ui.components.heading import name, origin
@@ -177,6 +179,20 @@ def test_the_model_that_is_set_comes_first_and_once(runs: Path) -> None:
     ]  # fmt: skip
     elsewhere = {"CXR_CHECKPOINT": "gone/run2/best.safetensors"}
     assert list(list_models(elsewhere, runs)) == ["run2", BUNDLED, "run2 (2)", "run10"]
+
+
+def test_what_a_visitor_has_while_a_model_loads_is_let_go_later(small_checkpoint: Path) -> None:
+    class Held:
+        pass
+
+    shared._load(str(BUNDLED_CHECKPOINT), (0, 0))  # the first one may keep what there is
+    held = Held()
+    held.itself = held  # type: ignore[attr-defined]
+    is_there = weakref.ref(held)
+    shared._load(str(small_checkpoint), (0, 0))
+    del held
+    gc.collect()
+    assert is_there() is None
 
 
 def test_a_run_may_be_called_what_cannot_be_sent(runs: Path) -> None:

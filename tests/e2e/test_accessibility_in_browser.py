@@ -103,7 +103,9 @@ def problems(page: Any) -> list[str]:
     """What axe finds, but for what it calls minor or moderate."""
     return [
         f"{rule['id']} at {node['target']}: {node['failureSummary']}"
-        for rule in axe.Axe().run(page).response["violations"]
+        for rule in axe.Axe()
+        .run(page, options={"resultTypes": ["violations"]})
+        .response["violations"]
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
     ]

@@ -198,7 +198,7 @@ def _is_folder(path: Path) -> bool:
 
 def _masks(folder: Path) -> dict[str, Path]:
     """List a folder of masks by their names without suffix; none where there is no such folder."""
-    if not folder.is_dir():
+    if not _is_folder(folder):
         return {}
     try:
         return {path.stem: path for path in sorted(_readable(folder))}

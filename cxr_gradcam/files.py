@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-LEFTOVERS = ".*.part"  # what a process that was killed while it wrote leaves in a folder
+LEFTOVERS = ".*.[0-9]*.part"  # what a process that was killed while it wrote leaves in a folder
 
 
 def expanded(path: str) -> Path:

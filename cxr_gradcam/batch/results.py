@@ -54,7 +54,7 @@ class ResultWriter:
             record = json.loads((folder / RECORD).read_bytes())
             present = {entry.name for entry in os.scandir(folder)}
             wanted = all(record[key] == value for key, value in self._export.origin.items())
-            sound = wanted and _listed(record) <= present and _summary_values(record)
+            sound = wanted and _listed(record) <= present and _holds_what_is_read(record)
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
         return record if sound else None
@@ -102,7 +102,7 @@ def _listed(record: Mapping[str, Any]) -> set[str]:
     return {file for entry in record["maps"].values() for file in entry["files"]}
 
 
-def _summary_values(record: Mapping[str, Any]) -> bool:
+def _holds_what_is_read(record: Mapping[str, Any]) -> bool:
     """Tell whether a record, which anybody may have edited, holds what is read of it later."""
     texts = (record["predicted"], record["file"], record["radiograph"]["digest"])
     numbers = record["probabilities"].values()

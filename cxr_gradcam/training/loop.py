@@ -160,8 +160,9 @@ def train_one_epoch(
 def _set_learning_rate(
     optimizer: torch.optim.Optimizer, done: int, steps: int, config: Config
 ) -> None:
+    rate = scheduled_rate(done, steps, config)
     for group in optimizer.param_groups:
-        group["lr"] = scheduled_rate(done, steps, config)
+        group["lr"] = rate
 
 
 def scheduled_rate(done: int, steps: int, config: Config) -> float:

@@ -182,6 +182,6 @@ def save_history(history: Sequence[Mapping[str, float]], folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed process had only half written."""
-    for path in folder.rglob(LEFTOVERS):
+    """Delete what a killed process had only half written, in a run's folder or its report's."""
+    for path in (*folder.glob(LEFTOVERS), *folder.glob(f"*/{LEFTOVERS}")):
         path.unlink(missing_ok=True)

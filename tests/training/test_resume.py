@@ -159,6 +159,7 @@ def test_a_report_that_could_not_be_written_is_written_when_it_can(
     code, text = launcher.end("--out", out, "--resume")
     assert code == 0, text
     assert last.is_file()
+    assert (out / "evaluation" / "metrics.json").exists()
     check_same(out, whole_run[0])
 
 

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT
 from cxr_gradcam.classifier import load_classifier
+from cxr_gradcam.dataset import DatasetError
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom
 from cxr_gradcam.radiograph import Radiograph, load_radiograph
@@ -53,7 +54,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=600, help="films at home; a quarter is turned")
     options = parser.parse_args()
     explainer = Explainer(load_classifier(options.checkpoint))
-    samples = find_samples(options.data, options.split, options.checkpoint.parent)
+    try:
+        samples = find_samples(options.data, options.split, options.checkpoint.parent)
+    except DatasetError as error:
+        parser.error(str(error))
     order = np.random.default_rng(0).permutation(len(samples))[: options.count]
     films = [load_radiograph(samples[i].path) for i in order]
     home = familiarities(explainer, iter(films))

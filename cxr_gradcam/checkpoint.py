@@ -66,7 +66,8 @@ class Checkpoint:
         """Return torchvision's DenseNet-121 with these weights, fp32, in eval mode."""
         module = copy.deepcopy(_unfilled(len(self.class_names)))
         weights = {
-            name: value.float() if value.is_floating_point() else value
+            # Copies, so that the module stays as it is when the weights are trained on.
+            name: value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
             for name, value in self.weights.items()
         }
         module.load_state_dict(weights, assign=True)
@@ -81,7 +82,8 @@ def save_checkpoint(
     Args:
         checkpoint: what to write.
         path: the .safetensors file; an existing one is replaced.
-        half: store floating-point weights as fp16, which halves the file.
+        half: store floating-point weights as fp16, which halves the file; tensors with numbers too
+            large for that stay fp32.
 
     Raises:
         OSError: when it cannot be written; an existing file is then left as it was.
@@ -99,14 +101,18 @@ def save_checkpoint(
     }
     if checkpoint.familiarity:
         metadata["familiarity"] = checkpoint.familiarity.to_metadata()
-    dtype = torch.float16 if half else torch.float32
     weights = {
-        name: value.to(dtype).contiguous() if value.is_floating_point() else value.contiguous()
+        name: _stored(value, half) if value.is_floating_point() else value.contiguous()
         for name, value in checkpoint.weights.items()
     }
     write_whole(
         Path(path), save(weights, {key: json.dumps(value) for key, value in metadata.items()})
     )
+
+
+def _stored(weight: Tensor, half: bool) -> Tensor:
+    fits = half and weight.abs().max() <= torch.finfo(torch.float16).max
+    return weight.to(torch.float16 if fits else torch.float32).contiguous()
 
 
 def load_checkpoint(path: str | os.PathLike[str] = BUNDLED_CHECKPOINT) -> Checkpoint:

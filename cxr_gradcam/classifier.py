@@ -24,6 +24,15 @@ class Classifier:
         training, metrics: what the checkpoint says about itself.
         familiarity: what training films look like to the network; None if it was not learned.
         network: the DenseNet in stages.
+
+    Args:
+        checkpoint: from `load_checkpoint`; its weights are copied.
+        device: where the network lies.
+        dtype: of its numbers, torch.float32 or, as a reference, torch.float64.
+
+    Raises:
+        TypeError: when it is no checkpoint.
+        ValueError: for another dtype.
     """
 
     def __init__(
@@ -32,6 +41,13 @@ class Classifier:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        if not isinstance(checkpoint, Checkpoint):
+            raise TypeError(
+                f"A {type(checkpoint).__name__} is no Checkpoint: load_classifier reads a file, "
+                "save_checkpoint writes one from a DenseNet-121's state_dict."
+            )
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"There are no heatmaps in {dtype}: choose torch.float32 or float64.")
         self.class_names = checkpoint.class_names
         self.input_size = checkpoint.input_size
         self.mean = checkpoint.mean
@@ -54,7 +70,7 @@ class Classifier:
 
 
 def load_classifier(
-    path: str | os.PathLike[str] = BUNDLED_CHECKPOINT, *, device: str = "auto"
+    path: str | os.PathLike[str] = BUNDLED_CHECKPOINT, *, device: str | torch.device = "auto"
 ) -> Classifier:
     """Load a checkpoint for explaining.
 
@@ -77,12 +93,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def choose_device(device: str) -> torch.device:
+def choose_device(device: str | torch.device) -> torch.device:
     """Turn "auto", "cpu" or "cuda" into a device that exists here.
 
     Raises:
         ValueError: when it is another word, or CUDA is asked for and there is no GPU.
     """
+    device = str(device)
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = device.partition(":")

@@ -4,24 +4,26 @@ Three layouts are read, in any mixture of readable formats:
 
 - `<root>/<Class>/images/*`, the Kaggle layout, with optional `<root>/<Class>/masks/*`,
 - `<root>/<Class>/*`,
-- `<root>/{train,val,test}/<Class>/*`.
+- `<root>/{train,val,test}/<Class>/*`, of which `val` may be called `valid` or `validation` as well.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from cxr_gradcam.files import expanded
-from cxr_gradcam.radiograph import READABLE_SUFFIXES
+from cxr_gradcam.radiograph import looks_readable
 
 ENVIRONMENT_VARIABLE = "CXR_DATA"
 DEFAULT_FOLDER = Path("data") / "COVID-19_Radiography_Dataset"
 SPLITS = ("train", "val", "test")
+# Names of their folders, in any capitals -> the split.
+SPLIT_FOLDERS = {**{name: name for name in SPLITS}, "valid": "val", "validation": "val"}
 IMAGES = "images"
 MASKS = "masks"
 LESIONS = "lesions"
@@ -40,8 +42,8 @@ class Dataset:
     Attributes:
         root: the folder.
         images: class name -> its image files, in natural order; no class is empty.
-        no_images: folders that hold none where images are looked for, so are no classes; in
-            natural order.
+        no_images: folders that are no classes, as they hold no images where those are looked for,
+            or stand beside the splits' folders; in natural order.
     """
 
     root: Path
@@ -98,12 +100,13 @@ class Dataset:
 
     def split_of(self, path: Path) -> str | None:
         """Return the split that a file of the folder lies in; None where it has no splits."""
-        first = path.relative_to(self.root).parts[0]
-        return first if first in SPLITS else None
+        return SPLIT_FOLDERS.get(self._first(path).lower())
 
     def _label(self, path: Path) -> str:
-        split = self.split_of(path)
-        return f"{split}/{path.name}" if split else path.name
+        return f"{self._first(path)}/{path.name}" if self.split_of(path) else path.name
+
+    def _first(self, path: Path) -> str:
+        return path.relative_to(self.root).parts[0]
 
 
 def find_dataset(
@@ -144,8 +147,14 @@ def read_dataset(root: Path) -> Dataset:
     if not _is_folder(root):
         raise DatasetError(f"There is no dataset folder at {root}: check the path.")
     found: dict[str, list[Path]] = {}
+    beside: list[str] = []
     try:
-        for folder in _class_folders(root):
+        folders = _folders(root)
+        splits = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
+        if splits:
+            beside = [folder.name for folder in folders if folder not in splits]
+            folders = [folder for split in splits for folder in _folders(split)]
+        for folder in folders:
             found.setdefault(folder.name, []).extend(_images(folder))
     except OSError as error:
         raise _cannot_read(Path(error.filename or root), error) from None
@@ -160,7 +169,8 @@ def read_dataset(root: Path) -> Dataset:
             f"{root} holds no images in class folders: arrange them as <Class>/images/*.png, "
             "<Class>/*.png or train/<Class>/*.png."
         )
-    return Dataset(root, images, tuple(name for name in names if name not in images))
+    left_out = sorted({*beside, *names} - set(images), key=natural_key)
+    return Dataset(root, images, tuple(left_out))
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -169,13 +179,13 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts)
 
 
-def _class_folders(root: Path) -> Iterator[Path]:
-    """Give every folder that may be a class: those of each split, else those of the root."""
-    splits = [root / split for split in SPLITS if (root / split).is_dir()]
-    for parent in splits or [root]:
-        for folder in parent.iterdir():
-            if _is_visible(folder.name) and folder.name not in NOT_CLASSES and folder.is_dir():
-                yield folder
+def _folders(parent: Path) -> list[Path]:
+    """List the folders that may be classes or splits, in no order."""
+    return [
+        folder
+        for folder in parent.iterdir()
+        if _is_visible(folder.name) and folder.name not in NOT_CLASSES and folder.is_dir()
+    ]
 
 
 def _images(folder: Path) -> list[Path]:
@@ -218,9 +228,7 @@ def _readable(folder: Path) -> list[Path]:
         return [
             Path(entry.path)
             for entry in entries
-            if _is_visible(entry.name)
-            and entry.name.lower().endswith(READABLE_SUFFIXES)
-            and entry.is_file()
+            if _is_visible(entry.name) and entry.is_file() and looks_readable(Path(entry.path))
         ]
 
 

@@ -83,8 +83,9 @@ class Report:
                 )
         if self.no_images:
             yield (
-                f"Left out, as they hold no images themselves: {', '.join(self.no_images)}. Those "
-                "of a class belong into its folder or the folder images in it, not deeper."
+                "Left out, as no images lie where they are looked for: "
+                f"{', '.join(self.no_images)}. Those of a class belong into its folder or the "
+                "folder images in it, not deeper, and where there is a folder train, into that."
             )
         if self.unreadable:
             yield f"{len(self.unreadable):,} files cannot be read and are left out:"

@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from io import BytesIO
 
@@ -21,7 +21,12 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
+from pydicom.pixels.processing import (
+    apply_color_lut,
+    apply_modality_lut,
+    apply_voi_lut,
+    apply_windowing,
+)
 
 from cxr_gradcam.reading import (
     MAX_JPEG_SCANS,
@@ -56,6 +61,10 @@ _BY_GDCM = (
 _PLUGINS = dict.fromkeys(_NATIVE, "") | dict.fromkeys(_BY_PILLOW, "pillow") | {
     uid.RLELossless: "pydicom"
 }  # fmt: skip
+PREFIX_END = 132
+_WINDOW_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+_BEYOND = (-1e300, 1e300)  # values that no window reaches
+_LEAST_SHOWN = 1 / 8  # share of the greys that a window worth following gives the film
 # The file's head for an inflated dataset, which is explicit VR little endian.
 _PLAIN_HEAD = bytes(128) + b"DICM\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\0"
 # Markers in the JPEG family: those that give the size, and those after which coded data follows.
@@ -103,7 +112,12 @@ def _hushed() -> Iterator[None]:
 def is_dicom(data: bytes) -> bool:
     """Tell DICOM by its prefix, or without one by a first element of group 0002 or 0008."""
     groups = (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")
-    return data[128:132] == b"DICM" or (data[:2] in groups and len(data) > 132)
+    return has_prefix(data) or (data[:2] in groups and len(data) > PREFIX_END)
+
+
+def has_prefix(data: bytes) -> bool:
+    """Tell whether there is DICOM's prefix after its 128 bytes for anything."""
+    return data[128:PREFIX_END] == b"DICM"
 
 
 def read_dicom(data: bytes, subject: str) -> Decoded:
@@ -151,7 +165,7 @@ def read_dicom(data: bytes, subject: str) -> Decoded:
 
 
 def _parse(data: bytes) -> Dataset:
-    """Parse the elements named above, and no other."""
+    """Parse the elements named above that have a value, and no other."""
     if uid.DeflatedExplicitVRLittleEndian.encode() in data:
         data = _inflate(data)
     dataset = dcmread(BytesIO(data), force=True, specific_tags=list(_ELEMENTS))
@@ -159,7 +173,17 @@ def _parse(data: bytes) -> Dataset:
         implicit, little = dataset.original_encoding
         plain = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
         dataset.file_meta.TransferSyntaxUID = plain if little else uid.ExplicitVRBigEndian
+    for tag in list(dataset.keys()):
+        if _is_empty(dataset.get_item(tag).value):
+            del dataset[tag]  # says nothing, but pydicom would ask it
     return dataset
+
+
+def _is_empty(value: object) -> bool:
+    """Tell whether an element holds nothing, or spaces only, which numbers as text may have."""
+    if isinstance(value, bytes) and len(value) <= 16:  # no number as text is longer
+        value = value.strip(b" ")
+    return value is None or (isinstance(value, Sized) and not len(value))
 
 
 def _inflate(data: bytes) -> bytes:
@@ -195,13 +219,17 @@ def _first_frame(dataset: Dataset) -> AnyPixels:
     if syntax in _BY_GDCM:
         stored = _decode_by_gdcm(frame, dataset)
     else:
+        raised = syntax not in _BY_PILLOW and _number(dataset, "HighBit") >= dataset.BitsStored
         stored, properties = get_decoder(syntax).as_array(
             dataset,
             index=0,
             raw=True,
             decoding_plugin=_PLUGINS[syntax],
             view_only=True,  # type: ignore[arg-type]  # pydicom annotates its options wrongly
+            correct_unused_bits=not raised,  # type: ignore[arg-type]
         )
+        if raised:
+            stored = _lowered(stored, dataset.BitsStored, _number(dataset, "HighBit"))
         photometric = str(properties["photometric_interpretation"])
     if photometric == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)
@@ -213,6 +241,20 @@ def _first_frame(dataset: Dataset) -> AnyPixels:
     for into, row in zip(light, stored, strict=True):
         into[:] = (row @ np.array([0.299, 0.587, 0.114])).round()
     return light
+
+
+def _lowered(stored: AnyPixels, bits: int, high_bit: int) -> AnyPixels:
+    """Return values that stand in the upper bits of their words, as older writers put them.
+
+    Where they fit into the lower bits as they are, that is where they stand: writers name a high
+    bit carelessly. Below and above them there may be overlays.
+    """
+    word = 8 * stored.dtype.itemsize
+    if stored.min() >= -(1 << bits - 1) and stored.max() < 1 << bits:
+        high_bit = bits - 1
+    if not 0 < bits <= high_bit + 1 <= word:
+        raise ValueError("there is no such bit")
+    return stored << (word - 1 - high_bit) >> (word - bits)
 
 
 def _coded_size(frame: bytes) -> tuple[int, int]:
@@ -298,7 +340,8 @@ def _map_levels(stored: AnyPixels, dataset: Dataset, notes: list[str]) -> Pixels
 
     pydicom's functions are applied to a table of all levels that the file can hold (at most 65,536)
     instead of to the pixels: faster, and little memory for large films. With a window, black and
-    white are the table's; without one, the smallest and the largest value present.
+    white are its ends, with a VOI LUT those of its table; without either, the smallest and the
+    largest value present.
     """
     signed = stored.dtype.kind == "i"
     top = 1 << min(max(_number(dataset, "BitsStored", 16), 1), 16)
@@ -310,18 +353,21 @@ def _map_levels(stored: AnyPixels, dataset: Dataset, notes: list[str]) -> Pixels
     for block in blocks(flat):
         present[flat[block].astype(np.intp) - first] = True
     padding = _padding(levels, dataset)
-    if np.any(present & ~padding):
-        present &= ~padding
+    padding &= np.any(present & ~padding)  # a film is not all padding
+    present &= ~padding
 
-    curve = attempt(_voi_curve, levels, dataset)
-    asked = "VOILUTSequence" in dataset or "WindowCenter" in dataset
-    if asked and curve is not None and np.ptp(curve[present]) > 0:
-        black, white = curve.min(), curve.max()
+    windowed = "WindowCenter" in dataset and "WindowWidth" in dataset
+    asked = windowed or "VOILUTSequence" in dataset
+    shown = attempt(_voi_curve, levels, dataset) if asked else None
+    if shown is not None and np.ptp(shown[0][present]) > _LEAST_SHOWN * (shown[2] - shown[1]):
+        curve, black, white = shown
     else:
         if asked:
-            notes.append("The file's own window shows nothing; all of its values are shown.")
-        curve = attempt(_modality_curve, levels, dataset)
-        curve = levels.astype(np.float64) if curve is None else curve
+            notes.append(
+                "The file's own window shows next to nothing; all of its values are shown."
+            )
+        rescaled = attempt(_modality_curve, levels, dataset)
+        curve = levels.astype(np.float64) if rescaled is None else rescaled
         black, white = curve[present].min(), curve[present].max()
     grey = ((curve - black) / max(white - black, np.finfo(np.float64).tiny)).clip(0, 1)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
@@ -352,13 +398,21 @@ def _modality_curve(levels: AnyPixels, dataset: Dataset) -> npt.NDArray[np.float
     return _finite(apply_modality_lut(levels, dataset))
 
 
-def _voi_curve(levels: AnyPixels, dataset: Dataset) -> npt.NDArray[np.float64]:
-    _modality_curve(levels, dataset)
-    curve = _finite(apply_voi_lut(apply_modality_lut(levels, dataset), dataset))
+def _voi_curve(
+    levels: AnyPixels, dataset: Dataset
+) -> tuple[npt.NDArray[np.float64], np.float64, np.float64]:
+    """Return what the VOI LUT or the window makes of the levels, and what is black and white."""
+    values = _modality_curve(levels, dataset)
+    if dataset.get("VOILUTSequence"):
+        curve = _finite(apply_voi_lut(apply_modality_lut(levels, dataset), dataset))
+        return curve, curve.min(), curve.max()
+    if str(dataset.get("VOILUTFunction", "")).upper() not in _WINDOW_FUNCTIONS:
+        dataset.VOILUTFunction = _WINDOW_FUNCTIONS[0]
+    curve = _finite(apply_windowing(np.append(values, _BEYOND), dataset))
     # pydicom scales what a window gives as the pixels are, which turns it over where they fall.
-    is_window = not dataset.get("VOILUTSequence")
-    falls = "RescaleIntercept" in dataset and dataset.get("RescaleSlope", 1) < 0
-    return -curve if is_window and falls else curve
+    if curve[-1] < curve[-2]:
+        curve = -curve
+    return curve[:-2], curve[-2], curve[-1]
 
 
 def _finite(curve: AnyPixels) -> npt.NDArray[np.float64]:

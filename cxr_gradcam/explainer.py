@@ -40,6 +40,16 @@ class Explainer:
     """Explains radiographs with one classifier. Holds no state: share it between threads freely."""
 
     def __init__(self, classifier: Classifier) -> None:
+        """Take the classifier to explain.
+
+        Raises:
+            TypeError: when it is another kind of network.
+        """
+        if not isinstance(classifier, Classifier):
+            raise TypeError(
+                f"A {type(classifier).__name__} is no Classifier: load_classifier reads one, a "
+                "DenseNet-121, from a checkpoint."
+            )
         self.classifier = classifier
 
     def model_input(self, radiograph: Radiograph) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BytesIO
 
+import cv2
 import numpy as np
 from PIL import ImageChops
 from PIL.BmpImagePlugin import BmpImageFile
@@ -70,7 +71,7 @@ def read_picture(data: bytes, subject: str) -> Decoded:
         image = attempt(decoder, BytesIO(data))
     if image is not None:
         check_size(*image.size, subject)
-        stored = attempt(_samples, image)
+        stored = attempt(_samples, image, data)
     if image is None or stored is None:
         raise RadiographError(f"{subject} is damaged or incomplete: copy or export it again.")
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
@@ -87,12 +88,15 @@ def read_picture(data: bytes, subject: str) -> Decoded:
     return turn(grey), notes, str(image.format)
 
 
-def _samples(image: ImageFile) -> AnyPixels:
+def _samples(image: ImageFile, data: bytes) -> AnyPixels:
     """Return the decoded picture as one number per pixel, in the file's own depth.
 
     Colours become luminance (ITU-R 601). Transparency is laid over black, the colour of air.
     """
+    deep = image.mode in ("RGB", "RGBA") and any(";16" in str(tile.args) for tile in image.tile)
     image.load()
+    if deep:  # of which Pillow keeps 8 bits
+        return _deep_samples(image, data)
     if image.mode.startswith(("I", "F")):
         return np.asarray(image)
     if image.has_transparency_data:
@@ -100,3 +104,16 @@ def _samples(image: ImageFile) -> AnyPixels:
         return np.asarray(ImageChops.multiply(layers.convert("L"), layers.getchannel("A")))
     flat = image if image.mode in ("1", "L", "P", "RGB") else image.convert("RGB")
     return np.asarray(flat.convert("L"))
+
+
+def _deep_samples(image: ImageFile, data: bytes) -> AnyPixels:
+    """Return a picture of 16 bits per channel, which is sound, as `_samples` does: uint16."""
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.dtype != np.uint16 or stored.shape[1::-1] != image.size:
+        raise ValueError("OpenCV reads another picture")
+    if stored.ndim == 2:
+        return stored
+    light = cv2.cvtColor(stored[..., :3], cv2.COLOR_BGR2GRAY)
+    if stored.shape[2] < 4 or not image.has_transparency_data:
+        return light
+    return (light * (stored[..., 3] / np.float32(65535))).round().astype(np.uint16)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from cxr_gradcam.dicom import is_dicom, read_dicom
+from cxr_gradcam.dicom import PREFIX_END, has_prefix, is_dicom, read_dicom
 from cxr_gradcam.picture import read_picture
 from cxr_gradcam.reading import (
     MAX_PIXELS,
@@ -35,6 +35,7 @@ __all__ = [
     "Radiograph",
     "RadiographError",
     "load_radiograph",
+    "looks_readable",
 ]
 
 READABLE_SUFFIXES = (
@@ -86,6 +87,10 @@ class Radiograph:
         Raises:
             RadiographError: If shape, type or range is not as above.
         """
+        if not isinstance(pixels, np.ndarray):
+            raise RadiographError(
+                f"{name} is a {type(pixels).__name__}: give a NumPy array of shape (height, width)."
+            )
         if pixels.ndim != 2 or 0 in pixels.shape or not np.issubdtype(pixels.dtype, np.floating):
             raise RadiographError(
                 f"{name} is not a radiograph: give floating-point pixels of shape (height, width),"
@@ -122,6 +127,25 @@ def load_radiograph(
         raise RadiographError(f"{subject} is blank, all of one grey: choose another file.")
     digest = hashlib.sha256(data).hexdigest()
     return Radiograph(_frozen(grey), name or "uploaded picture", format, digest, tuple(notes))
+
+
+def looks_readable(path: Path) -> bool:
+    """Tell whether a file of a folder is meant as a radiograph, by its name or its first bytes.
+
+    Such are files with one of `READABLE_SUFFIXES`, and DICOM without a suffix, as archives and
+    discs give it (`IM000001`, or an identifier like `1.2.840.1`). A disc's index, `DICOMDIR`, is
+    none.
+    """
+    suffix = path.suffix.lower()
+    if suffix in READABLE_SUFFIXES or suffix.strip(".0123456789") or path.stem == "DICOMDIR":
+        return suffix in READABLE_SUFFIXES
+    try:
+        if not path.is_file():  # a pipe would never open
+            return False
+        with path.open("rb") as file:
+            return has_prefix(file.read(PREFIX_END))
+    except OSError:
+        return False
 
 
 def _frozen(grey: AnyPixels) -> Pixels:

@@ -94,6 +94,18 @@ def test_full_precision_can_be_kept(tmp_path: Path) -> None:
     assert {value.dtype for value in weights.values()} == {torch.float32, torch.int64}
 
 
+def test_what_does_not_fit_into_half_precision_is_kept_whole(tmp_path: Path) -> None:
+    checkpoint = bundled()
+    name = "features.norm0.running_var"
+    large = torch.full_like(checkpoint.weights[name], 1e5, dtype=torch.float32)
+    save_checkpoint(
+        replace(checkpoint, weights={**checkpoint.weights, name: large}), tmp_path / "c.safetensors"
+    )
+    weights = load_checkpoint(tmp_path / "c.safetensors").weights
+    assert torch.equal(weights[name], large)
+    assert weights["features.norm5.weight"].dtype == torch.float16
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: Any) -> None:
     path = tmp_path / "c.safetensors"
     save_checkpoint(bundled(), path)

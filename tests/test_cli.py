@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 from typer.testing import CliRunner, Result
 
 from cxr_gradcam.batch import pipeline
@@ -217,6 +218,21 @@ def test_folders_are_searched_by_suffix_and_masks_left_out(
 
     places = [job.place for job in find_jobs([tmp_path / "x"], tmp_path / "out")]
     assert places == ["deep ü/My Film", "images/1"]
+
+
+def test_dicom_without_a_suffix_is_found_and_explained(tmp_path: Path, out: Path) -> None:
+    """As archives and discs give it: by number, or by an identifier whose end looks like one."""
+    disc = tmp_path / "disc" / "ST0"
+    disc.mkdir(parents=True)
+    source = get_testdata_file("MR_small.dcm", download=False)
+    for name in ("IM000001", "1.2.840.10", "1.2.840.11", "DICOMDIR"):
+        shutil.copyfile(source, disc / name)
+    (disc / "README").write_text("no picture" * 20)
+    explain(tmp_path / "disc", "--out", out)
+    assert [row["file"].rpartition("/")[2] for row in summary(out)] == [
+        "1.2.840.10", "1.2.840.11", "IM000001",
+    ]  # fmt: skip
+    assert all(row["error"] == "" for row in summary(out))
 
 
 def test_a_file_reached_twice_counts_once(films: Path, out: Path) -> None:

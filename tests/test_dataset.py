@@ -1,5 +1,6 @@
 """The three layouts of a dataset folder, what is left out of them, and what is no dataset."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,27 @@ def test_masks_and_names_of_splits(tmp_path: Path) -> None:
     }
     assert list(map(dataset.split_of, dataset.images["A"])) == ["train", "val"]
     assert read_dataset(tmp_path / "train").split_of(tmp_path / "train/A/images/1.png") is None
+
+
+@pytest.mark.parametrize("name", ["valid", "validation", "Val"])
+def test_other_names_of_the_validation_folder(tmp_path: Path, name: str) -> None:
+    make(tmp_path, "Train/A/1.png", "Train/B/1.png", f"{name}/A/1.png", "C/1.png")
+    dataset = read_dataset(tmp_path)
+    assert [*map(dataset.split_of, dataset.images["A"])] == ["train", "val"]
+    assert [*dataset.by_label["A"]] == ["Train/1.png", f"{name}/1.png"]
+    assert dataset.classes == ("A", "B")
+    assert dataset.no_images == ("C",)  # beside the splits: named, not passed over in silence
+
+
+def test_dicom_without_a_suffix_is_told_by_its_first_bytes(tmp_path: Path) -> None:
+    files = ["A/IM000001", "A/1.2.840.10008", "A/DICOMDIR", "A/notes", "A/scan.v2", "A/1.png"]
+    make(tmp_path, *files)
+    for name in ("A/IM000001", "A/1.2.840.10008", "A/DICOMDIR", "A/scan.v2"):
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM")
+    os.mkfifo(tmp_path / "A/pipe")
+    assert [path.name for path in read_dataset(tmp_path).images["A"]] == [
+        "1.2.840.10008", "1.png", "IM000001",
+    ]  # fmt: skip
 
 
 def test_masks_that_may_not_be_read_are_not_passed_over(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 import cxr_gradcam as cg
 from cxr_gradcam.cam import METHODS
@@ -344,6 +345,35 @@ def test_another_dtype_runs_through(phantoms: list[Radiograph], classifier: Clas
             expected = theirs.cam(name, layer)
             # float32 against float64: see tests/test_cam.py on ReLUs near zero.
             assert np.abs(ours.cam(name, layer) - expected).max() <= 1e-3 * expected.max() + 1e-7
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=r"no heatmaps in torch\.\w+: choose torch\.float32"):
+        Classifier(load_checkpoint(), dtype=dtype)
+
+
+def test_other_networks_are_refused_in_one_sentence() -> None:
+    other = torchvision.models.resnet18()
+    with pytest.raises(TypeError, match="A ResNet is no Classifier: load_classifier reads one"):
+        Explainer(other)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="A ResNet is no Checkpoint: load_classifier reads a file"):
+        Classifier(other)  # type: ignore[arg-type]
+
+
+def test_a_classifier_stays_as_it_is_when_its_weights_are_trained_on(
+    phantoms: list[Radiograph],
+) -> None:
+    checkpoint = load_checkpoint()
+    module = checkpoint.build_module()
+    explainer = Explainer(Classifier(replace(checkpoint, weights=module.state_dict())))
+    before = explainer.explain(phantoms[0])
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(1.1)
+    after = explainer.explain(phantoms[0])
+    assert after.logits == before.logits
+    assert np.array_equal(after.cam("COVID"), before.cam("COVID"))
 
 
 # ------------------------------------------------------------------------------------- familiarity

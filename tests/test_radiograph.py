@@ -11,6 +11,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import gdcm
 import numpy as np
 import pydicom
@@ -174,6 +175,26 @@ def test_16_bit_white_is_the_narrowest_depth_that_holds_the_values(format: str, 
     assert_shows(encode(Image.fromarray(darker), format), darker / top)
 
 
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_16_bits_per_channel_keep_their_depth(ending: str) -> None:
+    light = film(4095)
+    channels = [light, light // 2, light]
+    for opacity in ([], [np.full_like(light, 65535)]):
+        _, written = cv2.imencode(ending, np.dstack([*channels[::-1], *opacity]))
+        expected = (0.299 + 0.587 / 2 + 0.114) * light / 4095
+        radiograph = assert_shows(written.tobytes(), expected, 1 / 4095)
+        assert len(np.unique(radiograph.pixels)) > 256
+    glass = np.where(light > 2000, 65535, 0).astype(np.uint16)
+    _, written = cv2.imencode(ending, np.dstack([light] * 3 + [glass]))
+    assert_shows(written.tobytes(), np.where(light > 2000, light / 4095, 0), 1 / 4095)
+
+
+def test_16_bits_per_channel_are_not_read_from_a_truncated_file() -> None:
+    _, written = cv2.imencode(".png", np.dstack([film(4095)] * 3))
+    with pytest.raises(RadiographError, match="is damaged or incomplete"):
+        load_radiograph(written.tobytes()[: len(written) // 2])
+
+
 def test_32_bit_tiff() -> None:
     whole = film(4095).astype(np.int32)
     assert_shows(encode(Image.fromarray(whole), "TIFF"), whole / 4095)
@@ -307,12 +328,71 @@ def test_dicom_monochrome1_is_inverted_after_the_window() -> None:
     assert_shows(saved(inverted), 1 - plain.pixels)
 
 
-@pytest.mark.parametrize(("center", "width"), [("-9999", "10"), ("100", "0"), ("1e308", "1e-300")])
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"WindowCenter": "", "WindowWidth": ""},
+        {"WindowCenter": " ", "WindowWidth": " "},
+        {"WindowCenter": "1000"},
+        {"WindowCenter": "1000", "WindowWidth": ""},
+        {"VOILUTSequence": Sequence()},
+        {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 65535},
+    ],
+)
+def test_dicom_with_no_window_in_its_window_element_shows_all_values(
+    elements: dict[str, object],
+) -> None:
+    """12 bits among 16: the ends of what 16 bits hold would show a black picture."""
+    dataset = dicom(film(4095), **elements)
+    if "PixelPaddingValue" in dataset:
+        dataset["PixelPaddingValue"].VR = dataset["PixelPaddingRangeLimit"].VR = "US"
+    assert assert_shows(saved(dataset), film(4095) / 4095).notes == ()
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"VOILUTFunction": ""},
+        {"VOILUTFunction": "COSINE"},
+        {"RescaleSlope": "", "RescaleIntercept": ""},
+        {"RescaleSlope": "1", "RescaleIntercept": ""},
+    ],
+)
+def test_dicom_window_beside_elements_that_say_nothing(elements: dict[str, str]) -> None:
+    window = {"WindowCenter": "2000", "WindowWidth": "1500", "BitsStored": 12}
+    plain = load_radiograph(saved(dicom(film(4095), **window))).pixels
+    assert assert_shows(saved(dicom(film(4095), **window, **elements)), plain).notes == ()
+
+
+@pytest.mark.parametrize("slope", ["1", "-1"])
+def test_dicom_window_wider_than_the_values(slope: str) -> None:
+    """PS3.3 C.11.2.1.2: black and white are the window's ends, wherever the values lie."""
+    elements = {"WindowCenter": "2048", "WindowWidth": "8192", "BitsStored": 12}
+    elements |= {"RescaleSlope": slope, "RescaleIntercept": "0" if slope == "1" else "4095"}
+    shown = film(4095) if slope == "1" else 4095 - film(4095)
+    assert_shows(saved(dicom(film(4095), **elements)), (shown + 2048) / 8192, 1e-3)
+
+
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.RLELossless])
+@pytest.mark.parametrize("kind", [np.uint16, np.int16])
+def test_dicom_values_in_the_upper_bits(kind: type, syntax: str) -> None:
+    """As ACR-NEMA allowed: 12 of 16 bits from the top, an overlay below."""
+    values = film(4095).astype(kind) - (2048 if kind is np.int16 else 0)
+    raised = (values << 4) | np.arange(values.size).reshape(values.shape).astype(kind) % 16
+    dataset = dicom(raised, BitsStored=12, HighBit=15)
+    if syntax == uid.RLELossless:
+        dataset.compress(syntax)
+    assert_shows(saved(dataset), film(4095) / 4095)
+
+
+@pytest.mark.parametrize(
+    ("center", "width"), [("-9999", "10"), ("100", "0"), ("1e308", "1e-300"), ("32768", "65536")]
+)
 def test_dicom_unusable_window_is_left_out_with_a_note(center: str, width: str) -> None:
     dataset = dicom(film(4095))
     dataset.WindowCenter, dataset.WindowWidth = center, width
     notes = assert_shows(saved(dataset), film(4095) / 4095).notes
-    assert notes == ("The file's own window shows nothing; all of its values are shown.",)
+    assert notes == ("The file's own window shows next to nothing; all of its values are shown.",)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -471,6 +551,8 @@ def test_from_array() -> None:
     for wrong in (pixels[None], film(), pixels[:0]):
         with pytest.raises(RadiographError, match=r"phantom is not a radiograph: give floating"):
             Radiograph.from_array(wrong, name="phantom")
+    with pytest.raises(RadiographError, match="phantom is a list: give a NumPy array of shape"):
+        Radiograph.from_array(pixels.tolist(), name="phantom")
     for wrong in (pixels + 0.1, pixels - 0.1, pixels * np.nan):
         with pytest.raises(RadiographError, match=r"phantom has pixels outside \[0, 1\]: scale"):
             Radiograph.from_array(wrong, name="phantom")

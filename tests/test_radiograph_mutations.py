@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pydicom
 import pytest
@@ -62,6 +63,9 @@ def pictures() -> list[bytes]:
     files += [encode(each, "BMP") for each in (grey, colour, few, ink)]
     files += [encode(colour, "WEBP"), encode(clear, "WEBP", lossless=True)]
     files += [encode(colour, "WEBP", **both)]
+    for ending, channels in ((".png", 3), (".png", 4), (".tif", 3)):
+        _, written = cv2.imencode(ending, np.dstack([film(4095)] * channels))
+        files.append(written.tobytes())
     for folder in ("COVID-19_Radiography_Dataset/COVID/images", "lung_masks/images"):
         if (SHARED / folder).is_dir():
             files += [path.read_bytes() for path in sorted((SHARED / folder).iterdir())[:3]]

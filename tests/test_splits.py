@@ -238,7 +238,7 @@ def test_what_the_report_says_is_missing(root: Path, splits: Splits) -> None:
     assert "Normal" not in labels(made.val)
     said = str(report)
     assert "val holds no images of Normal: its figures say nothing of them." in said
-    assert "Left out, as they hold no images themselves: Flu." in said
+    assert "Left out, as no images lie where they are looked for: Flu." in said
     assert report.to_dict()["no_images"] == ["Flu"]
 
 

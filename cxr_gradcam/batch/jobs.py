@@ -14,7 +14,7 @@ from pathlib import Path
 from cxr_gradcam.batch.results import recorded_files
 from cxr_gradcam.batch.summary import SUMMARY
 from cxr_gradcam.export import RECORD
-from cxr_gradcam.radiograph import READABLE_SUFFIXES
+from cxr_gradcam.radiograph import READABLE_SUFFIXES, looks_readable
 
 # Beside a folder `images` these hold no radiographs, in the dataset's layout and in the phantoms'.
 _NOT_RADIOGRAPHS = {"masks", "lesions"}
@@ -50,8 +50,8 @@ class _Found:
 def find_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     """List the files meant, in the order given; folders are searched and sorted by name.
 
-    In a folder every file with one of `READABLE_SUFFIXES` counts, at any depth. Left out are names
-    with a leading dot, the output folder, overlays that a record beside them lists, and `masks` and
+    In a folder every file that `looks_readable` counts, at any depth. Left out are names with a
+    leading dot, the output folder, overlays that a record beside them lists, and `masks` and
     `lesions` beside `images`. A file that is reached twice counts once.
 
     Where results go, relative to `out`: a file's path below the folder that was given, without its
@@ -74,7 +74,8 @@ def find_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
         named = ", ".join(map(str, inputs))
         raise InputError(
             f"There is no radiograph in {named}: give a folder with files ending in "
-            f"{' '.join(READABLE_SUFFIXES)}, or name the files one by one."
+            f"{' '.join(READABLE_SUFFIXES)} or DICOM files without a suffix, or name the files "
+            "one by one."
         )
     files = list(found.values())
     places = _places(files, out)
@@ -105,9 +106,7 @@ def _search(folder: Path, out: Path) -> Iterator[_Found]:
         folders[:] = sorted(name for name in folders if name[0] != "." and name not in skipped)
         results = recorded_files(place) if RECORD in files else set()
         for name in sorted(files):
-            if name[0] == "." or not name.lower().endswith(READABLE_SUFFIXES):
-                continue
-            if name not in results:
+            if name[0] != "." and name not in results and looks_readable(place / name):
                 yield _Found(place / name, above, place.relative_to(folder) / name)
 
 

@@ -28,7 +28,7 @@ def list_models(environment: Mapping[str, str], working_folder: Path) -> dict[st
         environment: where the two variables may be set.
         working_folder: where relative paths begin.
     """
-    runs = working_folder / (environment.get(RUNS_VARIABLE, "").strip() or RUNS_FOLDER)
+    runs = working_folder / expanded(environment.get(RUNS_VARIABLE, "").strip() or RUNS_FOLDER)
     named = environment.get(CHECKPOINT_VARIABLE, "").strip()
     found = [(run.name, run / BEST_FILE) for run in _runs(runs)]
     if named:

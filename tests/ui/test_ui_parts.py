@@ -170,6 +170,14 @@ def test_models_are_the_bundled_one_and_every_run(runs: Path) -> None:
     assert models["run2"] == runs / "runs/run2/best.safetensors"
 
 
+def test_the_folder_of_runs_may_be_below_the_users_own(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(runs))
+    models = list_models({"CXR_RUNS": "~/runs"}, runs / "elsewhere")
+    assert list(models) == [BUNDLED, "run2", "run10"]
+
+
 def test_the_model_that_is_set_comes_first_and_once(runs: Path) -> None:
     assert list(list_models({"CXR_CHECKPOINT": "runs/run10/best.safetensors"}, runs)) == [
         "run10", BUNDLED, "run2",

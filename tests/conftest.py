@@ -4,6 +4,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+# Each worker, and each server and process that it starts, has one core and not all, from before
+# PyTorch is imported. So they agree to the last bit, too: other threads sum in another order.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 
 from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
@@ -14,6 +18,7 @@ from cxr_gradcam.radiograph import Radiograph
 
 _BESIDE_THE_PROJECT = Path(__file__).parents[2] / "shared" / "data"
 MOST_WORKERS = 4  # each holds PyTorch and a browser
+DRAWERS = {"test_dataset_page", "test_duplicates", "test_phantom", "test_splits", "test_survey"}
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -21,22 +26,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(os.cpu_count() or 1, MOST_WORKERS) if config.option.markexpr == "not slow" else 0
 
 
-def pytest_configure() -> None:
-    """Give each worker, and each server and process that it starts, one core and not all.
-
-    So they agree to the last bit, too: with other threads, sums come in another order.
-    """
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-
 @pytest.hookimpl(tryfirst=True)  # before the workers put the groups into the tests' names
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep on one worker what shares servers, or a process that is forked from."""
+    """Keep on one worker what shares servers, a process that is forked from, or drawn phantoms."""
     for item in items:
         folder, name = item.path.parent.name, item.path.stem
         if folder in ("e2e", "training"):
             alone = name == "test_viewer_in_browser"
             item.add_marker(pytest.mark.xdist_group(name if alone else folder))
+        elif name in DRAWERS:
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
 from cxr_gradcam.explainer import Explainer, Question
 from cxr_gradcam.explanation import check_known
 from cxr_gradcam.familiarity import BANDS, LAYER, fit_familiarity, pooled
+from cxr_gradcam.phantom import CLASS_NAMES
 from cxr_gradcam.radiograph import Radiograph
 from tests import oracle
 from tests.oracle import every_number
@@ -409,20 +410,21 @@ def test_familiarity_is_read_from_its_layer(
     learned = replace(fit_familiarity(drawn[::2], drawn[1::2]), layer=layer, bands=bands)
     own = Explainer(Classifier(replace(load_checkpoint(), familiarity=learned)))
     noise = Radiograph.from_array(np.random.default_rng(0).random((90, 120)), name="noise")
-    for radiograph in (*phantoms[:3], noise):
-        explanation = own.explain(radiograph)
+    looked_at = (*phantoms[:3], noise)
+    explanations = [own.explain(radiograph) for radiograph in looked_at]
+    for radiograph, explanation in zip(looked_at, explanations, strict=True):
         run = own.classifier.network.forward(own.model_input(radiograph), beside=layer)
         features = pooled(run.activations[layer], bands)[0].numpy()
         assert explanation.familiarity == learned.score(features)
         theirs = halves(own, radiograph, layer, bands)
         np.testing.assert_allclose(features, theirs, rtol=1e-4, atol=1e-5)
         assert explanation.familiar is (explanation.familiarity >= learned.threshold)
-    assert own.explain(noise).familiar is False
-    assert own.explain(noise).cam("COVID").max() >= 0  # and still explained
+    assert explanations[-1].familiar is False
+    assert any(explanations[-1].cam(name).max() > 0 for name in CLASS_NAMES)  # still explained
     # Whatever was asked for, the answer is the same.
     for asked in ("features.denseblock3", "features.denseblock4", layer):
         other = own.explain(phantoms[0], [asked], ["COVID"], "layercam")
-        assert other.familiarity == own.explain(phantoms[0]).familiarity
+        assert other.familiarity == explanations[0].familiarity
 
 
 def test_radiographs_may_come_one_by_one_and_a_class_by_its_name(

@@ -49,8 +49,8 @@ def run_rounds(explainer: Explainer, rounds: int) -> None:
         assert sum(pool.map(one_user, range(THREADS))) == 0
 
 
-def test_sixteen_threads_get_what_one_gets(explainer: Explainer) -> None:
-    run_rounds(explainer, rounds=3)
+def test_sixteen_threads_get_what_one_gets(small_explainer: Explainer) -> None:
+    run_rounds(small_explainer, rounds=3)
 
 
 @pytest.mark.slow

@@ -68,15 +68,27 @@ def wait_until_healthy(address: str, server: subprocess.Popen[bytes], log: Path)
     pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")
 
 
-def new_page(browser: Any, width: int = 1280, height: int = 900, **options: Any) -> Any:
-    """Return a page of somebody new, whose browser knows nothing."""
-    page = browser.new_context(viewport={"width": width, "height": height}, **options).new_page()
+def new_page(browser: Any, width: int = 1280, height: int = 900) -> Any:
+    """Return a new page in the profile of all tests, which keeps Streamlit's programs, compiled.
+
+    Nothing else is kept from page to page: to the server, each is somebody new.
+    """
+    page = browser.contexts[0].new_page()
+    page.set_viewport_size({"width": width, "height": height})
     page.set_default_timeout(PATIENCE)
     return page
 
 
 def visit(browser: Any, url: str) -> Any:
-    """Open an address as somebody new."""
+    """Open an address in a new page."""
     page = new_page(browser)
+    page.goto(url)
+    return page
+
+
+def visit_elsewhere(browser: Any, url: str) -> Any:
+    """Open an address as somebody else, whose browser knows nothing."""
+    page = browser.new_context().new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto(url)
     return page

@@ -19,6 +19,7 @@ def browser() -> Iterator[Any]:
         pytest.skip("no Chromium: install it, or name it in the variable CHROMIUM")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser.new_context()  # for `new_page`
         yield browser
         browser.close()
 
@@ -26,11 +27,12 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(autouse=True)
 def _leave(browser: Any) -> Iterator[None]:
     """Close the pages that a test has opened: the server has others to serve."""
-    before = list(browser.contexts)
     yield
-    for context in browser.contexts:
-        if context not in before:
-            context.close()
+    own, *others = browser.contexts
+    for page in own.pages:
+        page.close()
+    for context in others:
+        context.close()
 
 
 @pytest.fixture(scope="session")

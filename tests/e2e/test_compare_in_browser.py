@@ -7,7 +7,7 @@ import pytest
 
 from cxr_gradcam.densenet import MAIN_LAYERS
 from cxr_gradcam.phantom import CLASS_NAMES
-from tests.e2e.browsing import PATIENCE, new_page, visit
+from tests.e2e.browsing import PATIENCE, new_page, visit, visit_elsewhere
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.browser
@@ -82,7 +82,7 @@ def test_a_copied_link_opens_the_same_comparison_for_somebody_else(
     wanted = captions(page)
     assert wanted[0].startswith("COVID phantom 1 Lung Opacity")
 
-    other = visit(browser, page.url)
+    other = visit_elsewhere(browser, page.url)
     wait_for_panels(other, 2)
     assert captions(other) == wanted
     again = other.locator(f'canvas.film[aria-label="{alt}"]')

@@ -12,7 +12,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cxr_gradcam.phantom import draw_phantom
-from tests.e2e.browsing import visit
+from tests.e2e.browsing import visit, visit_elsewhere
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     page = visit(browser, address)
     page.get_by_text("Drop chest X-rays here").wait_for()
     yield page
-    page.context.close()
+    page.close()
 
 
 def drop(page: Any, name: str, data: bytes) -> None:
@@ -143,14 +143,14 @@ def test_a_copied_link_opens_the_same_view_in_another_browser(
     link = page.evaluate("location.href")
     assert "file=Normal%2FNormal-phantom-6.png" in link
 
-    other = visit(browser, link)
+    other = visit_elsewhere(browser, link)
     heading(other, "Normal-phantom-6.png")
     other.get_by_text("COVID · Grad-CAM · denseblock4").first.wait_for()
     wait_for_picture(other)
     assert sent_films(other) == sent_films(page)
     other.context.close()
 
-    lost = visit(browser, f"{address}/?file=Normal/../../secret.png")
+    lost = visit_elsewhere(browser, f"{address}/?file=Normal/../../secret.png")
     lost.get_by_text("There is no Normal/../../secret.png in the dataset").wait_for()
     lost.context.close()
 
@@ -258,4 +258,4 @@ def test_another_method_stops_scorecam(browser: Any, bare_address: str, opened: 
     choose_method(page, "HiResCAM")
     page.get_by_text("COVID · HiResCAM · norm5").first.wait_for(timeout=15_000)
     assert bar.count() == 0
-    page.context.close()
+    page.close()

@@ -17,7 +17,7 @@ from cxr_gradcam.ui.components.film import pack
 from cxr_gradcam.ui.components.viewer import Panel, describe
 from cxr_gradcam.ui.frontend import ENGINE
 from tests.e2e import viewer_script
-from tests.e2e.browsing import PATIENCE, serve
+from tests.e2e.browsing import PATIENCE, new_page, serve
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.browser
@@ -132,7 +132,7 @@ class View:
 
 @pytest.fixture
 def view(browser: Any) -> Iterator[View]:
-    page = browser.new_page(viewport={"width": 1700, "height": 1300})
+    page = new_page(browser, 1700, 1300)
     view = View(page)
     yield view
     page.close()
@@ -549,7 +549,7 @@ OVERTAKEN = """async ([engine, films, panel]) => {
 
 
 def test_what_was_overtaken_takes_nothing_with_it(browser: Any) -> None:
-    page = browser.new_page()
+    page = new_page(browser)
     page.goto("about:blank")
     films = [draw_phantom("COVID", seed, 64).radiograph for seed in range(7)]
     packed = [base64.b64encode(pack(film)).decode() for film in films]

@@ -25,6 +25,7 @@ def film(name: str) -> Radiograph:
     return Radiograph.from_array(np.rint(pixels * 255) / 255, name="wide.png")
 
 
+@st.cache_resource
 def lesion(name: str) -> np.ndarray | None:
     """Return the lesion of the deep film, bool (512, 512)."""
     return draw_phantom("Lung_Opacity", 2, 512).lesion_mask if name == "deep" else None

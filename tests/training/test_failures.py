@@ -15,11 +15,11 @@ from tests.training.conftest import SMALL, Launcher, start_server
 
 
 @pytest.fixture(scope="module")
-def stopped(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def stopped(few_phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Data of its own and the folder of a run that was stopped in its first epoch."""
     folder = tmp_path_factory.mktemp("stopped")
     data, out = folder / "data", folder / "run"
-    shutil.copytree(phantom_data, data)
+    shutil.copytree(few_phantoms, data)
     start_server()
     arguments = ("--data", data, "--out", out, *SMALL, "--max-minutes", 0)
     code, text = Launcher(folder).end(*arguments)
@@ -29,13 +29,13 @@ def stopped(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
 
 @pytest.fixture
 def begun(
-    stopped: tuple[Path, Path], phantom_data: Path, launcher: Launcher
+    stopped: tuple[Path, Path], few_phantoms: Path, launcher: Launcher
 ) -> Iterator[tuple[Path, Path]]:
     """The same data and a copy of the run, to be damaged freely."""
     data, out = stopped[0], launcher.folder / "run"
     shutil.copytree(stopped[1], out)
     yield data, out
-    shutil.copytree(phantom_data, data, dirs_exist_ok=True)
+    shutil.copytree(few_phantoms, data, dirs_exist_ok=True)
 
 
 def test_a_full_disk(launcher: Launcher, begun: tuple[Path, Path]) -> None:
@@ -71,9 +71,9 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
         load_images([Sample(path, "a", 0)], ["a", "b"], 64)
 
 
-def test_a_loss_that_is_not_finite(launcher: Launcher, phantom_data: Path) -> None:
+def test_a_loss_that_is_not_finite(launcher: Launcher, few_phantoms: Path) -> None:
     out = launcher.folder / "run"
-    arguments = ("--data", phantom_data, "--out", out, *SMALL, "--learning-rate", 1e30)
+    arguments = ("--data", few_phantoms, "--out", out, *SMALL, "--learning-rate", 1e30)
     code, text = launcher.end(*arguments)
     assert code == 1
     assert text.splitlines()[-1].startswith("The loss is no longer a finite number: start anew")

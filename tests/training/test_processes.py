@@ -49,10 +49,10 @@ def two(launcher: Launcher, *argv: object) -> list:
 
 
 def test_sigterm_to_all_processes_saves_and_ends_well(
-    launcher: Launcher, phantom_data: Path
+    launcher: Launcher, few_phantoms: Path
 ) -> None:
     out = launcher.folder / "run"
-    pair = two(launcher, "--data", phantom_data, "--out", out, *SMALL, "--epochs", 50)
+    pair = two(launcher, "--data", few_phantoms, "--out", out, *SMALL, "--epochs", 50)
     wait_for(out / "state.safetensors", pair[0][0])
     for process, _ in pair:
         process.terminate()
@@ -62,11 +62,11 @@ def test_sigterm_to_all_processes_saves_and_ends_well(
 
 
 def test_a_lost_process_ends_the_other_with_one_sentence(
-    launcher: Launcher, phantom_data: Path
+    launcher: Launcher, few_phantoms: Path
 ) -> None:
     out = launcher.folder / "run"
     (first, log), (second, _) = two(
-        launcher, "--data", phantom_data, "--out", out, *SMALL, "--epochs", 50
+        launcher, "--data", few_phantoms, "--out", out, *SMALL, "--epochs", 50
     )
     wait_for(out / "state.safetensors", first)
     second.kill()
@@ -79,10 +79,10 @@ def test_a_lost_process_ends_the_other_with_one_sentence(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_torchrun(phantom_data: Path, tmp_path: Path) -> None:
+def test_torchrun(few_phantoms: Path, tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command = [*torchrun, "--master-port", str(free_port()), str(ROOT / "train.py")]
-    arguments = ["--data", str(phantom_data), "--out", str(tmp_path / "run"), *SMALL]
+    arguments = ["--data", str(few_phantoms), "--out", str(tmp_path / "run"), *SMALL]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "evaluation" / "metrics.json").exists()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torchvision.models import densenet121
 
+from cxr_gradcam.densenet import BLOCK, LAST_LAYER, TRANSITION
 from cxr_gradcam.familiarity import CHANNELS, Familiarity
 from cxr_gradcam.files import write_whole
 
@@ -64,7 +62,11 @@ class Checkpoint:
 
     def build_module(self) -> nn.Module:
         """Return torchvision's DenseNet-121 with these weights, fp32, in eval mode."""
-        module: nn.Module = pickle.loads(_pickled(len(self.class_names)))
+        # Imported here, as whoever only explains has no need of it.
+        from torchvision.models import densenet121
+
+        with torch.device("meta"):
+            module: nn.Module = densenet121(num_classes=len(self.class_names))
         weights = {
             # Copies, so that the module stays as it is when the weights are trained on.
             name: value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
@@ -239,23 +241,41 @@ _METADATA: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-@functools.lru_cache(maxsize=4)
-def _unfilled(classes: int) -> nn.Module:
-    """Return torchvision's network without numbers; to look at, never to change."""
-    with torch.device("meta"):
-        network: nn.Module = densenet121(num_classes=classes)
-    return network
+def _expected_shapes(classes: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor in the state dict of torchvision's DenseNet-121."""
+    shapes: dict[str, tuple[int, ...]] = {}
 
+    def norm(name: str, channels: int) -> None:
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.{part}"] = (channels,)
+        shapes[f"{name}.num_batches_tracked"] = ()
 
-@functools.lru_cache(maxsize=4)
-def _pickled(classes: int) -> bytes:
-    """Return the same as bytes, to read copies from: a deep copy takes several times as long."""
-    return pickle.dumps(_unfilled(classes))
+    def conv(name: str, given: int, made: int, side: int) -> None:
+        shapes[f"{name}.weight"] = (made, given, side, side)
+
+    channels, growth, between = 64, 32, 128
+    conv("features.conv0", 3, channels, 7)
+    norm("features.norm0", channels)
+    for block, layers in enumerate((6, 12, 24, 16), start=1):
+        for layer in range(1, layers + 1):
+            name = f"{BLOCK}{block}.denselayer{layer}"
+            norm(f"{name}.norm1", channels)
+            conv(f"{name}.conv1", channels, between, 1)
+            norm(f"{name}.norm2", between)
+            conv(f"{name}.conv2", between, growth, 3)
+            channels += growth
+        if block < 4:
+            norm(f"{TRANSITION}{block}.norm", channels)
+            conv(f"{TRANSITION}{block}.conv", channels, channels // 2, 1)
+            channels //= 2
+    norm(LAST_LAYER, channels)
+    shapes["classifier.weight"], shapes["classifier.bias"] = (classes, channels), (classes,)
+    return shapes
 
 
 def _check_weights(path: Path, checkpoint: Checkpoint) -> None:
     """Compare names, shapes and values of the weights with what torchvision's network needs."""
-    expected = _unfilled(len(checkpoint.class_names)).state_dict()
+    expected = _expected_shapes(len(checkpoint.class_names))
     missing = sorted(set(expected) - set(checkpoint.weights))
     unknown = sorted(set(checkpoint.weights) - set(expected))
     if missing or unknown:
@@ -266,13 +286,13 @@ def _check_weights(path: Path, checkpoint: Checkpoint) -> None:
             "choose a checkpoint written by train.py."
         )
     for name, value in checkpoint.weights.items():
-        if value.shape != expected[name].shape:
+        if value.shape != expected[name]:
             raise CheckpointError(
                 f"{_named(path)} has {name} in the shape {tuple(value.shape)}, expected "
-                f"{tuple(expected[name].shape)} for {len(checkpoint.class_names)} classes: "
+                f"{expected[name]} for {len(checkpoint.class_names)} classes: "
                 "choose a checkpoint written by train.py."
             )
-        wanted = _FLOATS if expected[name].is_floating_point() else (torch.int64,)
+        wanted = (torch.int64,) if name.endswith("num_batches_tracked") else _FLOATS
         if value.dtype not in wanted:
             raise CheckpointError(
                 f"{_named(path)} has {name} as {value.dtype}: "

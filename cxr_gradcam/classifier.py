@@ -57,7 +57,10 @@ class Classifier:
         self.training = checkpoint.training
         self.metrics = checkpoint.metrics
         self.familiarity = checkpoint.familiarity
-        self.network = DenseNet(checkpoint.build_module().to(device=device, dtype=dtype))
+        weights = {
+            name: value.to(device, dtype, copy=True) for name, value in checkpoint.weights.items()
+        }
+        self.network = DenseNet(weights)
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """DenseNet in stages: one forward pass that keeps what it is asked for, and the way back by hand.
 
-The network of Huang 2017 (arXiv 1608.06993) as torchvision defines it, frozen and in eval mode.
-Two things make it faster to run and to explain than the torchvision module:
+The network of Huang 2017 (arXiv 1608.06993) as torchvision defines it, frozen and in eval mode,
+from nothing but the weights under torchvision's names: to import torchvision takes a second or two
+and 170 MB. Two things make it faster to run and to explain than the torchvision module:
 
 - the forward pass writes new features into one growing buffer per dense block, in channels_last
   memory, instead of concatenating all earlier ones anew for every layer;
@@ -15,15 +16,17 @@ of threads may run passes through one network at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from itertools import count, takewhile
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 LAST_LAYER = "features.norm5"
+BLOCK, TRANSITION = "features.denseblock", "features.transition"
+NORM_EPS = 1e-5  # of torchvision's batch norms
 MAIN_LAYERS = (
     "features.denseblock1",
     "features.denseblock2",
@@ -42,7 +45,7 @@ class _Journey:
 
 
 _Pullback = Callable[[Tensor, _Journey], Tensor]
-_Kind = TypeVar("_Kind", bound=nn.Module)
+_Weights = Mapping[str, Tensor]
 
 
 @dataclass
@@ -98,15 +101,16 @@ class Pass:
 class _NormReLU:
     """Batch norm with frozen statistics, which is a scale and a shift per channel, then ReLU."""
 
-    def __init__(self, norm: nn.BatchNorm2d, norm_name: str, relu_name: str) -> None:
-        if norm.running_mean is None or norm.running_var is None:
-            raise ValueError(f"{norm_name} has no running statistics, so it cannot be frozen.")
-        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        shift = norm.bias - norm.running_mean * scale
-        self.scale = scale.detach().view(1, -1, 1, 1)
-        self.shift = shift.detach().view(1, -1, 1, 1)
-        self.norm_name = norm_name
-        self.relu_name = relu_name
+    def __init__(self, weights: _Weights, name: str) -> None:
+        scale = weights[f"{name}.weight"] / torch.sqrt(weights[f"{name}.running_var"] + NORM_EPS)
+        shift = weights[f"{name}.bias"] - weights[f"{name}.running_mean"] * scale
+        self.scale = scale.view(1, -1, 1, 1)
+        self.shift = shift.view(1, -1, 1, 1)
+        # The last norm is known by the tensor that is pooled: torchvision's ReLU after it works in
+        # place, so a hook on norm5 would end up with this very tensor anyway.
+        last = name == LAST_LAYER
+        self.norm_name = f"{name} before ReLU" if last else name
+        self.relu_name = "" if last else name.replace("norm", "relu")
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
         y = torch.addcmul(self.shift, x, self.scale)
@@ -125,10 +129,10 @@ class _NormReLU:
 class _Conv:
     """A convolution without bias; its pullback is the convolution with the turned kernel."""
 
-    def __init__(self, conv: nn.Conv2d, name: str) -> None:
-        self.weight = conv.weight.detach().contiguous(memory_format=torch.channels_last)
-        self.padding = _one(conv.padding)
-        self.stride = _one(conv.stride)
+    def __init__(self, weights: _Weights, name: str, stride: int = 1) -> None:
+        self.weight = weights[f"{name}.weight"].contiguous(memory_format=torch.channels_last)
+        self.padding = self.weight.shape[-1] // 2
+        self.stride = stride
         turned = self.weight.transpose(0, 1).flip(2, 3)
         self.turned_weight = turned.contiguous(memory_format=torch.channels_last)
         self.name = name
@@ -143,14 +147,13 @@ class _Conv:
 class _DenseLayer:
     """norm1, relu1, conv1 (1x1), norm2, relu2, conv2 (3x3): 32 channels from all earlier ones."""
 
-    def __init__(self, layer: nn.Module, name: str) -> None:
-        part = layer.get_submodule
+    def __init__(self, weights: _Weights, name: str) -> None:
         self.name = name
         self.steps = (
-            _NormReLU(_as(part("norm1"), nn.BatchNorm2d), f"{name}.norm1", f"{name}.relu1"),
-            _Conv(_as(part("conv1"), nn.Conv2d), f"{name}.conv1"),
-            _NormReLU(_as(part("norm2"), nn.BatchNorm2d), f"{name}.norm2", f"{name}.relu2"),
-            _Conv(_as(part("conv2"), nn.Conv2d), f"{name}.conv2"),
+            _NormReLU(weights, f"{name}.norm1"),
+            _Conv(weights, f"{name}.conv1"),
+            _NormReLU(weights, f"{name}.norm2"),
+            _Conv(weights, f"{name}.conv2"),
         )
         self.growth = self.steps[3].weight.shape[0]
 
@@ -178,9 +181,10 @@ class _DenseLayer:
 class _DenseBlock:
     """Dense layers that share one growing buffer."""
 
-    def __init__(self, block: nn.Module, name: str) -> None:
+    def __init__(self, weights: _Weights, name: str) -> None:
         self.name = name
-        self.layers = [_DenseLayer(layer, f"{name}.{key}") for key, layer in block.named_children()]
+        layers = _numbered(weights, f"{name}.denselayer", "norm1")
+        self.layers = [_DenseLayer(weights, layer) for layer in layers]
         self.growth = sum(layer.growth for layer in self.layers)
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
@@ -202,11 +206,10 @@ class _DenseBlock:
 class _Transition:
     """norm, relu, 1x1 conv, 2x2 average pooling."""
 
-    def __init__(self, transition: nn.Module, name: str) -> None:
-        part = transition.get_submodule
+    def __init__(self, weights: _Weights, name: str) -> None:
         self.name = name
-        self.norm = _NormReLU(_as(part("norm"), nn.BatchNorm2d), f"{name}.norm", f"{name}.relu")
-        self.conv = _Conv(_as(part("conv"), nn.Conv2d), f"{name}.conv")
+        self.norm = _NormReLU(weights, f"{name}.norm")
+        self.conv = _Conv(weights, f"{name}.conv")
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
         x = self.norm.forward(x, run)
@@ -228,12 +231,9 @@ class _Transition:
 class _Stem:
     """conv0 (7x7, stride 2), norm0, relu0, pool0 (3x3 maximum, stride 2)."""
 
-    def __init__(self, features: nn.Module) -> None:
-        part = features.get_submodule
-        self.conv = _Conv(_as(part("conv0"), nn.Conv2d), "features.conv0")
-        self.norm = _NormReLU(
-            _as(part("norm0"), nn.BatchNorm2d), "features.norm0", "features.relu0"
-        )
+    def __init__(self, weights: _Weights) -> None:
+        self.conv = _Conv(weights, "features.conv0", stride=2)
+        self.norm = _NormReLU(weights, "features.norm0")
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
         x = self.norm.forward(self.conv.forward(x, run), run)
@@ -262,32 +262,36 @@ class DenseNet:
     """A frozen DenseNet, ready to be run and pulled back.
 
     Args:
-        module: a torchvision `DenseNet` that holds the weights; its own tensors are not changed.
-            Its dtype and device are the ones everything runs in.
+        weights: a torchvision `DenseNet`'s state dict. Not changed, but its tensors may be shared;
+            their dtype and device are the ones everything runs in.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        module = module.eval().requires_grad_(False)
-        features = module.get_submodule("features")
-        classifier = _as(module.get_submodule("classifier"), nn.Linear)
-        self.weight: Tensor = classifier.weight.detach()
-        self.bias: Tensor = classifier.bias.detach()
-        self._stem = _Stem(features)
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        weights = {name: value.detach() for name, value in weights.items()}
+        self.weight: Tensor = weights["classifier.weight"]
+        self.bias: Tensor = weights["classifier.bias"]
+        self._stem = _Stem(weights)
         self._stages: list[_DenseBlock | _Transition] = []
-        for key, child in features.named_children():
-            name = f"features.{key}"
-            if key.startswith("denseblock"):
-                self._stages.append(_DenseBlock(child, name))
-            elif key.startswith("transition"):
-                self._stages.append(_Transition(child, name))
-        # The last norm is known by the tensor that is pooled: torchvision's ReLU after it works in
-        # place, so a hook on norm5 would end up with this very tensor anyway.
-        self._norm5 = _NormReLU(
-            _as(features.get_submodule("norm5"), nn.BatchNorm2d), "features.norm5 before ReLU", ""
-        )
-        self.layers: tuple[str, ...] = tuple(
-            name for name, _ in module.named_modules() if name.startswith("features.")
-        )
+        for number, name in enumerate(_numbered(weights, BLOCK, "denselayer1.norm1"), start=1):
+            self._stages.append(_DenseBlock(weights, name))
+            if f"{TRANSITION}{number}.norm.weight" in weights:  # there is none after the last block
+                self._stages.append(_Transition(weights, f"{TRANSITION}{number}"))
+        self._norm5 = _NormReLU(weights, LAST_LAYER)
+        self.layers: tuple[str, ...] = tuple(self._names())
+
+    def _names(self) -> Iterator[str]:
+        """Give the name of every module inside torchvision's `features`, in its order."""
+        yield from ("features.conv0", "features.norm0", "features.relu0", "features.pool0")
+        for stage in self._stages:
+            yield stage.name
+            if isinstance(stage, _Transition):
+                yield from (f"{stage.name}.{part}" for part in ("norm", "relu", "conv", "pool"))
+                continue
+            for layer in stage.layers:
+                yield layer.name
+                parts = ("norm1", "relu1", "conv1", "norm2", "relu2", "conv2")
+                yield from (f"{layer.name}.{part}" for part in parts)
+        yield LAST_LAYER
 
     def forward(
         self,
@@ -372,13 +376,13 @@ class DenseNet:
             )
 
 
-def _one(value: str | tuple[int, ...]) -> int:
-    """Return the single number behind a convolution's square padding or stride."""
-    return int(value[0])
+def _numbered(weights: _Weights, stem: str, first: str) -> Iterator[str]:
+    """Give the names of the parts that are called `stem` and 1, 2, 3 …, as long as there are any.
 
-
-def _as(module: nn.Module, kind: type[_Kind]) -> _Kind:
-    """Return the module as the kind that torchvision's DenseNet has there."""
-    if not isinstance(module, kind):
-        raise TypeError(f"A DenseNet has a {kind.__name__} here, not a {type(module).__name__}.")
-    return module
+    Args:
+        weights: what the network has.
+        stem: what all their names begin with.
+        first: a norm that each of them has.
+    """
+    names = (f"{stem}{number}" for number in count(1))
+    return takewhile(lambda name: f"{name}.{first}.weight" in weights, names)

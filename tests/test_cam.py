@@ -45,7 +45,7 @@ def test_methods_equal_their_formulas(
 ) -> None:
     module, model_input = request.getfixturevalue(network)
     _, activations, gradients = oracle.activations_and_gradients(module, model_input, [layer])
-    dense = DenseNet(module)
+    dense = DenseNet(module.state_dict())
     run = dense.forward(model_input, [layer], way_back=True)
     ours = dense.gradients(run, torch.eye(dense.weight.shape[0], dtype=torch.float64))[layer]
     activation = activations[layer][0].numpy()
@@ -63,7 +63,7 @@ def test_scorecam_equals_one_masked_pass_after_the_other(
     tiny: tuple[torch.nn.Module, torch.Tensor],
 ) -> None:
     module, model_input = tiny
-    dense = DenseNet(module)
+    dense = DenseNet(module.state_dict())
     layer = "features.denseblock2"
     run = dense.forward(model_input, [layer])
     shares: list[float] = []
@@ -110,7 +110,7 @@ def test_gradcam_plus_plus_skips_an_undefined_share() -> None:
 def test_gradcam_cam_and_hirescam_agree_at_the_last_layer(
     real: tuple[torch.nn.Module, torch.Tensor],
 ) -> None:
-    dense = DenseNet(real[0])
+    dense = DenseNet(real[0].state_dict())
     run = dense.forward(real[1], [LAST_LAYER])
     gradients = dense.gradients(run, torch.eye(4, dtype=torch.float64))[LAST_LAYER]
     cam = dense.evidence(run)[0].relu()

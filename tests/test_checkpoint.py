@@ -16,6 +16,7 @@ from cxr_gradcam.checkpoint import (
     BUNDLED_CHECKPOINT,
     Checkpoint,
     CheckpointError,
+    _expected_shapes,
     load_checkpoint,
     save_checkpoint,
 )
@@ -92,6 +93,13 @@ def test_full_precision_can_be_kept(tmp_path: Path) -> None:
     save_checkpoint(bundled(), tmp_path / "c.safetensors", half=False)
     weights = load_checkpoint(tmp_path / "c.safetensors").weights
     assert {value.dtype for value in weights.values()} == {torch.float32, torch.int64}
+
+
+def test_the_weights_expected_are_those_of_torchvision() -> None:
+    theirs = {
+        name: tuple(value.shape) for name, value in densenet121(num_classes=7).state_dict().items()
+    }
+    assert _expected_shapes(7) == theirs
 
 
 def test_what_does_not_fit_into_half_precision_is_kept_whole(tmp_path: Path) -> None:

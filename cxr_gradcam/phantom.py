@@ -4,7 +4,7 @@ A patient and a film come from the seed alone, the lesion from the seed and the 
 with four labels is one patient with four diseases, and nothing but the lesion tells the class.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,19 +69,36 @@ def draw_phantom(label: str, seed: int, size: int = 256) -> Phantom:
     Raises:
         ValueError: an argument is out of its range.
     """
-    check_arguments(label, seed, size)
+    return draw_patient_phantoms([label], seed, size)[0]
+
+
+def draw_patient_phantoms(labels: Sequence[str], seed: int, size: int = 256) -> list[Phantom]:
+    """Draws one patient with each of several diseases, the body only once.
+
+    Args:
+        labels: of CLASS_NAMES.
+        seed, size: as `draw_phantom` takes them; each phantom is the same as it draws.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    for label in labels:
+        check_arguments(label, seed, size)
     body = np.random.default_rng([seed, BODY_STREAM])
     patient = draw_patient(body)
     grid = draw_grid(body, patient, size)
     chest = draw_chest(grid, patient)
     healthy = attenuate(grid, patient, chest, body)
-    disease = np.random.default_rng([seed, LESION_STREAM, CLASS_NAMES.index(label)])
-    added = LESIONS[label](grid, patient, disease) * chest.air * (1 - LUNG_DENSITY)
-    film = np.random.default_rng([seed, FILM_STREAM])
-    pixels = expose(healthy + TISSUE_ATTENUATION * added, healthy, chest.lung_mask, film)
-    name = f"{label}-phantom-{seed}"
-    lesion_mask = outline(added, chest.lung_mask)
-    return Phantom(Radiograph.from_array(pixels, name=name), label, lesion_mask, chest.lung_mask)
+    phantoms = []
+    for label in labels:
+        disease = np.random.default_rng([seed, LESION_STREAM, CLASS_NAMES.index(label)])
+        added = LESIONS[label](grid, patient, disease) * chest.air * (1 - LUNG_DENSITY)
+        film = np.random.default_rng([seed, FILM_STREAM])
+        pixels = expose(healthy + TISSUE_ATTENUATION * added, healthy, chest.lung_mask, film)
+        radiograph = Radiograph.from_array(pixels, name=f"{label}-phantom-{seed}")
+        lesion_mask = outline(added, chest.lung_mask)
+        phantoms.append(Phantom(radiograph, label, lesion_mask, chest.lung_mask.copy()))
+    return phantoms
 
 
 def check_arguments(label: str, seed: int, size: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
 from cxr_gradcam.classifier import Classifier, load_classifier
 from cxr_gradcam.explainer import Explainer
-from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom
+from cxr_gradcam.phantom import CLASS_NAMES, draw_patient_phantoms
 from cxr_gradcam.radiograph import Radiograph
 
 _BESIDE_THE_PROJECT = Path(__file__).parents[2] / "shared" / "data"
@@ -73,7 +73,11 @@ def small_explainer(small_checkpoint: Path) -> Explainer:
 @pytest.fixture(scope="session")
 def phantoms() -> list[Radiograph]:
     """Eight radiographs, two per class."""
-    return [draw_phantom(label, seed).radiograph for seed in range(2) for label in CLASS_NAMES]
+    return [
+        phantom.radiograph
+        for seed in range(2)
+        for phantom in draw_patient_phantoms(CLASS_NAMES, seed)
+    ]
 
 
 @pytest.fixture(scope="session")

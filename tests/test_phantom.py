@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_gradcam.phantom import CLASS_NAMES, Phantom, draw_phantom, write_phantoms
+from cxr_gradcam.phantom import (
+    CLASS_NAMES,
+    Phantom,
+    draw_patient_phantoms,
+    draw_phantom,
+    write_phantoms,
+)
 
 DISEASED = tuple(name for name in CLASS_NAMES if name != "Normal")
 SEEDS = range(6)
@@ -14,7 +20,11 @@ SIDES = ("right", "left")  # the patient's: the image's left comes first
 
 @pytest.fixture(scope="module")
 def phantoms() -> dict[tuple[str, int], Phantom]:
-    return {(name, seed): draw_phantom(name, seed, 128) for name in CLASS_NAMES for seed in SEEDS}
+    return {
+        (phantom.label, seed): phantom
+        for seed in SEEDS
+        for phantom in draw_patient_phantoms(CLASS_NAMES, seed, 128)
+    }
 
 
 def read_grey(path: Path) -> np.ndarray:
@@ -71,6 +81,19 @@ def test_same_label_seed_and_size_give_the_same_pixels(label: str) -> None:
     assert np.array_equal(first.radiograph.pixels, second.radiograph.pixels)
     assert np.array_equal(first.lesion_mask, second.lesion_mask)
     assert np.array_equal(first.lung_mask, second.lung_mask)
+
+
+def test_one_patient_with_every_disease_is_what_each_is_drawn_as() -> None:
+    together = draw_patient_phantoms(CLASS_NAMES, 3, 96)
+    for label, phantom in zip(CLASS_NAMES, together, strict=True):
+        alone = draw_phantom(label, 3, 96)
+        assert (phantom.label, phantom.radiograph.name) == (label, alone.radiograph.name)
+        assert phantom.radiograph.digest == alone.radiograph.digest
+        assert np.array_equal(phantom.lesion_mask, alone.lesion_mask)
+        assert np.array_equal(phantom.lung_mask, alone.lung_mask)
+        phantom.lung_mask[:] = False  # is the phantom's own
+    with pytest.raises(ValueError, match="Flu"):
+        draw_patient_phantoms(["COVID", "Flu"], 3, 96)
 
 
 def test_pixels_do_not_depend_on_threads_or_what_was_drawn_before() -> None:

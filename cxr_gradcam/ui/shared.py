@@ -13,7 +13,7 @@ from cxr_gradcam.classifier import load_classifier
 from cxr_gradcam.cores import usable_cores
 from cxr_gradcam.dataset import Dataset, find_dataset
 from cxr_gradcam.explainer import Explainer
-from cxr_gradcam.phantom import CLASS_NAMES, Phantom, draw_phantom
+from cxr_gradcam.phantom import CLASS_NAMES, Phantom, draw_patient_phantoms, draw_phantom
 from cxr_gradcam.render import to_grey
 from cxr_gradcam.survey.phantoms import phantom_place
 from cxr_gradcam.survey.store import cache_folder
@@ -143,7 +143,9 @@ def _draw(label: str, seed: int, side: int) -> Phantom:
 @st.cache_resource(show_spinner="Drawing phantoms …")
 def sample_thumbnails() -> dict[str, bytes]:
     """Return a small picture of every phantom as a PNG file, by its key."""
-    return {
-        key: encode_png(to_grey(draw_phantom(label, seed, THUMBNAIL_SIDE).radiograph))
-        for key, (label, seed) in sample_keys().items()
+    drawn = {
+        f"{phantom.label}-{seed}": encode_png(to_grey(phantom.radiograph))
+        for seed in range(SEEDS_PER_CLASS)
+        for phantom in draw_patient_phantoms(CLASS_NAMES, seed, THUMBNAIL_SIDE)
     }
+    return {key: drawn[key] for key in sample_keys()}

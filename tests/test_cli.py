@@ -610,6 +610,8 @@ def test_only_one_sentence_is_said_of_a_damaged_file(
     assert said == "cut.tif is damaged or incomplete: copy or export it again.\n"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_torchrun_leaves_one_summary_in_order(films: Path, out: Path) -> None:
     (films / "2.png").write_bytes(b"broken")
     for number in range(4, 9):

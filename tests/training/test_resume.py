@@ -11,6 +11,7 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
 from tests.training.conftest import SMALL, Launcher, same_bits, start_server, wait_for
 
-KILLS, MANY_KILLS = 2, 20
+KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -72,28 +73,45 @@ def saved_at(out: Path) -> int:
     return state.stat().st_mtime_ns if state.exists() else 0
 
 
-def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
+def test_a_run_stopped_in_every_way_ends_as_one_that_was_not(
     launcher: Launcher,
     few_phantoms: Path,
     recipe: tuple[object, ...],
     whole_run: tuple[Path, float],
 ) -> None:
-    """Killed soon after it has saved anew, each time it is resumed."""
+    """Its time is up, then it is killed, then terminated, each soon after it has saved anew."""
     out = launcher.folder / "run"
-    arguments = ("--data", few_phantoms, "--out", out, *recipe, "--resume")
-    moments = random.Random(1)
-    for _ in range(KILLS):
-        before = saved_at(out)
-        process, _ = launcher.command(*arguments)
-        while saved_at(out) == before and process.is_alive():
-            process.join(0.02)
-        process.join(moments.uniform(0, 0.5))
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL  # it was running
-    code, text = launcher.end(*arguments)
+    arguments = ("--data", few_phantoms, "--out", out, *recipe)
+    code, text = launcher.end(*arguments, "--max-minutes", 0)
+    assert code == 0, text
+    assert text.splitlines()[-1].startswith("Time is up in epoch 1")
+
+    killed, _ = goes_on_until_it_saves(launcher, out)
+    killed.join(random.Random(1).uniform(0, 0.3))
+    killed.kill()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL  # it was running
+
+    terminated, log = goes_on_until_it_saves(launcher, out)
+    terminated.terminate()
+    terminated.join(60)
+    assert terminated.exitcode == 0
+    assert log.read_text().splitlines()[-1] == (
+        "Stopped with all saved: the same command with --resume goes on."
+    )
+
+    code, text = launcher.end(*arguments, "--resume")
     assert code == 0, text
     check_same(out, whole_run[0])
+
+
+def goes_on_until_it_saves(launcher: Launcher, out: Path) -> tuple[BaseProcess, Path]:
+    """Resume a run and return, with its log, when it has saved its state anew."""
+    before = saved_at(out)
+    process, log = launcher.command("--out", out, "--resume")
+    while saved_at(out) == before and process.is_alive():
+        process.join(0.02)
+    return process, log
 
 
 @pytest.mark.slow
@@ -107,7 +125,7 @@ def test_twenty_runs_killed_at_random_moments(
     whole, seconds = whole_run
     moments = random.Random(2)
     killed = 0
-    for number in range(MANY_KILLS):
+    for number in range(KILLS):
         out = launcher.folder / f"run-{number}"
         arguments = ("--data", few_phantoms, "--out", out, *recipe, "--resume")
         process, _ = launcher.command(*arguments)
@@ -118,33 +136,7 @@ def test_twenty_runs_killed_at_random_moments(
         code, text = launcher.end(*arguments)
         assert code == 0, text
         check_same(out, whole)
-    assert killed >= MANY_KILLS - 2  # the others were through already
-
-
-def test_a_run_stopped_by_its_time_and_by_sigterm_ends_as_one_that_was_not(
-    launcher: Launcher,
-    few_phantoms: Path,
-    recipe: tuple[object, ...],
-    whole_run: tuple[Path, float],
-) -> None:
-    out = launcher.folder / "run"
-    arguments = ("--data", few_phantoms, "--out", out, *recipe)
-    code, text = launcher.end(*arguments, "--max-minutes", 0)
-    assert code == 0, text
-    assert text.splitlines()[-1].startswith("Time is up in epoch 1")
-    before = saved_at(out)
-    process, log = launcher.command("--out", out, "--resume")
-    while saved_at(out) == before and process.is_alive():
-        process.join(0.05)
-    process.terminate()
-    process.join(60)
-    assert process.exitcode == 0
-    assert log.read_text().splitlines()[-1] == (
-        "Stopped with all saved: the same command with --resume goes on."
-    )
-    code, text = launcher.end("--out", out, "--resume")
-    assert code == 0, text
-    check_same(out, whole_run[0])
+    assert killed >= KILLS - 2  # the others were through already
 
 
 def test_a_finished_run_says_so(launcher: Launcher, whole_run: tuple[Path, float]) -> None:

@@ -32,7 +32,7 @@ class Classifier:
 
     Raises:
         TypeError: when it is no checkpoint.
-        ValueError: for another dtype.
+        ValueError: for another dtype, or weights of another network.
     """
 
     def __init__(
@@ -60,7 +60,13 @@ class Classifier:
         weights = {
             name: value.to(device, dtype, copy=True) for name, value in checkpoint.weights.items()
         }
-        self.network = DenseNet(weights)
+        try:
+            self.network = DenseNet(weights)
+        except KeyError as missing:
+            raise ValueError(
+                f"The checkpoint's weights lack {missing}: give the state_dict of torchvision's "
+                "densenet121."
+            ) from None
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -360,6 +360,9 @@ def test_other_networks_are_refused_in_one_sentence() -> None:
         Explainer(other)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="A ResNet is no Checkpoint: load_classifier reads a file"):
         Classifier(other)  # type: ignore[arg-type]
+    theirs = replace(load_checkpoint(), weights=other.state_dict())
+    with pytest.raises(ValueError, match=r"weights lack 'classifier\.weight': give the state_dict"):
+        Classifier(theirs)
 
 
 def test_a_classifier_stays_as_it_is_when_its_weights_are_trained_on(

@@ -169,7 +169,7 @@ def read_dataset(root: Path) -> Dataset:
             f"{root} holds no images in class folders: arrange them as <Class>/images/*.png, "
             "<Class>/*.png or train/<Class>/*.png."
         )
-    left_out = sorted({*beside, *names} - set(images), key=natural_key)
+    left_out = sorted({*beside, *(set(names) - set(images))}, key=natural_key)
     return Dataset(root, images, tuple(left_out))
 
 

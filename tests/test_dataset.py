@@ -88,12 +88,12 @@ def test_masks_and_names_of_splits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["valid", "validation", "Val"])
 def test_other_names_of_the_validation_folder(tmp_path: Path, name: str) -> None:
-    make(tmp_path, "Train/A/1.png", "Train/B/1.png", f"{name}/A/1.png", "C/1.png")
+    make(tmp_path, "Train/A/1.png", "Train/B/1.png", f"{name}/A/1.png", "A/1.png", "C/1.png")
     dataset = read_dataset(tmp_path)
     assert [*map(dataset.split_of, dataset.images["A"])] == ["train", "val"]
     assert [*dataset.by_label["A"]] == ["Train/1.png", f"{name}/1.png"]
     assert dataset.classes == ("A", "B")
-    assert dataset.no_images == ("C",)  # beside the splits: named, not passed over in silence
+    assert dataset.no_images == ("A", "C")  # beside the splits: named, not passed over in silence
 
 
 def test_dicom_without_a_suffix_is_told_by_its_first_bytes(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def number(value: float) -> str:
 
 def signed(value: float) -> str:
     """Return a number with two decimals and its sign, the minus as wide as the plus."""
-    return f"{value:+.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")  # + 0.0: there is no minus zero
 
 
 def per_cell(explanation: Explanation) -> str:

@@ -255,6 +255,8 @@ def test_another_method_stops_scorecam(browser: Any, bare_address: str, opened: 
         choose_method(page, "Score-CAM")
     bar = page.get_by_text("of its passes")
     bar.wait_for()
+    sides = page.locator(".st-key-workbench")
+    assert sides.evaluate("(one) => one.children.length") == 2  # nothing of the last run beside it
     choose_method(page, "HiResCAM")
     page.get_by_text("COVID · HiResCAM · norm5").first.wait_for(timeout=15_000)
     assert bar.count() == 0

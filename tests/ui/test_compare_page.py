@@ -405,6 +405,26 @@ def test_the_second_radiograph_may_be_another_upload() -> None:
     assert page.selectbox(key=Keys.UPLOAD).options == ["1 · a.png", "2 · b.png"]  # numbered alike
 
 
+def test_a_file_that_cannot_be_read_is_no_second_radiograph_to_choose() -> None:
+    page = open_page()
+    uploader = page.file_uploader(key=Keys.UPLOADS)
+    for name, film in (("a.png", png(seed=5)), ("b.png", png(seed=6))):
+        uploader.upload(name, film)
+    uploader.run()
+    turn_to(page, "Compare")
+    page.button_group(key="compare").set_value("Two radiographs").run()
+    page.button_group(key="second_from").set_value("Your file").run()
+    page.file_uploader(key="second_upload").upload("text.png", b"none").run()
+    check(page)
+    assert len(page.error) == 1
+    assert "is no picture that can be read" in page.error[0].value
+    assert page.selectbox(key="second_own").options == ["2 · b.png"]
+    assert [panel["title"] for panel in two(page)] == ["a.png", "b.png"]
+    turn_to(turn_to(page, "Explain"), "Compare")
+    page.button_group(key="compare").set_value("Two radiographs").run()
+    assert len(page.error) == 0
+
+
 def test_a_second_upload_is_there_after_a_look_at_another_page() -> None:
     page = open_subject("Two radiographs", second_from="Your file")
     page.file_uploader(key="second_upload").upload("mine.png", png(seed=5)).run()

@@ -356,6 +356,12 @@ def test_a_film_whose_name_cannot_be_sent_is_shown(
 # --- filled
 
 
+def test_a_link_keeps_the_scale() -> None:
+    page = open_page(sample="COVID-0", each_scale="true")
+    assert page.toggle(key=Keys.EACH_SCALE).value
+    assert panels_of(page)[1]["map"]["note"] == "scaled by this class’s own maximum"
+
+
 def test_the_network_runs_only_for_a_new_radiograph_layer_or_method(
     passes: list[tuple[Any, ...]],
 ) -> None:

@@ -52,6 +52,7 @@ def test_numbers_read_well() -> None:
         "1000", "1230", "-9.99e+04", "1",
     ]  # fmt: skip
     assert signed(-0.284) == "−0.28"
+    assert signed(-0.004) == signed(0.004) == "+0.00"
 
 
 def test_cache_keeps_the_last_used_within_its_budget() -> None:
@@ -89,6 +90,8 @@ def test_a_radiograph_is_named_by_where_it_comes_from() -> None:
     assert name(phantom) == "Viral Pneumonia phantom 2"
     assert origin(phantom) == "synthetic, drawn by this program"
     assert name(Shown(film, "upload", "1")) == "a.png"
+    of_a_split = Shown(film, "dataset", "Normal/test/a.png", label="Normal")
+    assert origin(of_a_split) == "dataset, Normal, test"
     assert origin(Shown(film, "dataset", "Lung_Opacity/a.png", label="Lung_Opacity")) == (
         "dataset, Lung Opacity"
     )

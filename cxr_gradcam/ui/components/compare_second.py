@@ -23,6 +23,7 @@ from cxr_gradcam.ui.text import plain
 from cxr_gradcam.words import class_label
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 PHANTOM = "Phantom"
@@ -44,10 +45,12 @@ class Keys:
 _KEPT = "_second_upload"  # the file that was dropped here: the uploader forgets it on another page
 
 
-def choose_second(first: Shown) -> Shown | None:
+def choose_second(first: Shown, told: DeltaGenerator) -> Shown | None:
     """Draw the choice of the second radiograph and return it, once there is one.
 
-    What cannot be read is said in one sentence.
+    Args:
+        first: the radiograph on the page.
+        told: where one sentence says what cannot be read.
     """
     try:
         dataset = shared.dataset()
@@ -59,10 +62,14 @@ def choose_second(first: Shown) -> Shown | None:
             return _choose_phantom(first)
         if origin == DATASET and dataset is not None:
             return _choose_film(dataset)
-        return _take_file(first)
+        return _take_file(first, told)
     except (DatasetError, RadiographError) as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        _say(error, told)
         return None
+
+
+def _say(error: Exception, told: DeltaGenerator) -> None:
+    told.error(plain(str(error)), icon=":material/error:")
 
 
 def _choose_origin(dataset: Dataset | None) -> str:
@@ -130,7 +137,7 @@ def _choose_film(dataset: Dataset) -> Shown | None:
     return Shown(radiograph, "dataset", f"{label}/{name}", label, lesion)
 
 
-def _take_file(first: Shown) -> Shown | None:
+def _take_file(first: Shown, told: DeltaGenerator) -> Shown | None:
     """Return another of the visitor's files: from the sidebar, or dropped here."""
     files, names = uploads(), upload_names()
     kept = cast("UploadedFile | None", st.session_state.get(_KEPT))
@@ -150,6 +157,12 @@ def _take_file(first: Shown) -> Shown | None:
     st.file_uploader(
         FORMATS if not others else f"Another file: {FORMATS}", key=Keys.UPLOAD, on_change=_keep
     )
+    dropped = st.session_state[Keys.UPLOAD]
+    if dropped is not None and dropped.file_id not in files:
+        try:
+            load_upload(dropped)
+        except RadiographError as error:
+            _say(error, told)
     file = files.get(st.session_state[Keys.OWN])
     if file is None:
         return None
@@ -157,8 +170,16 @@ def _take_file(first: Shown) -> Shown | None:
 
 
 def _keep() -> None:
-    """Remember the file that was dropped here, and choose it; forget one that was taken out."""
+    """Remember the file that was dropped here, and choose it; forget one that was taken out.
+
+    What cannot be read is no choice: it would stay one when the uploader has forgotten it.
+    """
     file = st.session_state[Keys.UPLOAD]
+    try:
+        if file is not None:
+            load_upload(file)
+    except RadiographError:
+        file = None
     st.session_state[_KEPT] = file
     if file is not None:
         st.session_state[Keys.OWN] = file.file_id

@@ -70,6 +70,7 @@ def choose_look(classifier: Classifier) -> Look:
         help="Off: one scale for all classes, so that their colours can be compared. "
         "On: each class by its own maximum, so that a weak map looks as hot as a strong one.",
         disabled=knows_no_class(method),
+        bind="query-params",
         persist_state="session",
     )
     scale: Scale = "each" if each else "shared"

@@ -19,8 +19,9 @@ _HTML = '<ul class="grid"></ul>'
 _CSS = """
 .grid { list-style: none; margin: 0; padding: 2px; display: grid; gap: .8rem;
   grid-template-columns: repeat(auto-fill, minmax(8.6rem, 1fr)); }
-button { all: unset; box-sizing: border-box; display: block; width: 100%; height: 100%;
-  cursor: pointer; border-radius: 6px; overflow: hidden; font-family: var(--st-font);
+button { all: unset; box-sizing: border-box; width: 100%; height: 100%;
+  display: flex; flex-direction: column; cursor: pointer; border-radius: 6px; overflow: hidden;
+  font-family: var(--st-font);
   color: var(--st-text-color); background: var(--st-secondary-background-color);
   border: 1px solid var(--st-border-color); transition: border-color .12s; }
 button:hover { border-color: var(--st-primary-color); }
@@ -35,8 +36,8 @@ img { width: 100%; height: 100%; object-fit: contain; display: block; }
 .words > span { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .words > .name { display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical;
   white-space: normal; overflow-wrap: anywhere; }
-.said { opacity: .82; font-variant-numeric: tabular-nums; }
-.wrong { opacity: 1; font-weight: 600; }
+.words > .said { opacity: .82; font-variant-numeric: tabular-nums; white-space: normal; }
+.words > .wrong { opacity: 1; font-weight: 600; }
 .wrong::before { content: "✕ "; color: light-dark(#b3261e, #ff8a80); }
 .right::before { content: "✓ "; }
 @media (max-width: 640px) {
@@ -136,7 +137,7 @@ def _tile(results: Results, place: int, picture: Thumbnail) -> dict[str, Any]:
     return {
         "place": place,
         "key": printable(film.key),
-        "name": name.rpartition("/")[2],
+        "name": name,
         "title": f"{name} · {class_label(film.label)}",
         "alt": f"Radiograph {name}, filed as {class_label(film.label)}",
         "src": src,

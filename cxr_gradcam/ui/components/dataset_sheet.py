@@ -56,10 +56,11 @@ def _drawn(chosen: Mapping[str, Sequence[Film]]) -> bytes:
     cache = cast("Cache[bytes]", st.session_state.setdefault(_SHEETS, Cache(4)))
     colours = theme()
     films = tuple(film for row in chosen.values() for film in row)
-    return cache.get(
-        (films, colours.ink, colours.paper),
-        lambda: draw_sheet(chosen, thumbnails(), ink=colours.ink, paper=colours.paper),
-    )
+    with st.spinner("Drawing the sheet …"):
+        return cache.get(
+            (films, colours.ink, colours.paper),
+            lambda: draw_sheet(chosen, thumbnails(), ink=colours.ink, paper=colours.paper),
+        )
 
 
 def _shuffle() -> None:

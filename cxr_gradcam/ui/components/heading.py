@@ -6,6 +6,7 @@ from html import escape
 
 import streamlit as st
 
+from cxr_gradcam.reading import printable
 from cxr_gradcam.render import to_grey
 from cxr_gradcam.ui import session
 from cxr_gradcam.ui.components.picture import encode_png, note
@@ -71,7 +72,8 @@ def origin(shown: Shown) -> str:
         return "synthetic, drawn by this program"
     if shown.origin == "upload":
         return "your file"
-    return f"dataset, {class_label(shown.label or '')}"
+    split = shown.key.partition("/")[2].rpartition("/")[0]  # where the folder has splits
+    return ", ".join(filter(None, ("dataset", class_label(shown.label or ""), printable(split))))
 
 
 def _facts(shown: Shown) -> str:

@@ -289,6 +289,11 @@ def open_film(label: str, short_name: str) -> bool:
                 f"There is no {label}/{short_name} in the dataset: check the link, or choose "
                 "another radiograph."
             )
+        if not path.exists():
+            raise DatasetError(
+                f"{label}/{short_name} is no longer in the dataset folder: choose another "
+                "radiograph."
+            )
         radiograph = load_radiograph(path)
         lesion = planted(dataset, path, radiograph)
     except (DatasetError, RadiographError) as error:

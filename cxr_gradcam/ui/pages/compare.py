@@ -74,8 +74,9 @@ def show() -> None:
     elif subject == choices.CONTRAST:
         _contrast(explainer, film, maps, said, row)
     else:
+        told = st.container()
         with row.second:
-            second = choose_second(current)
+            second = choose_second(current, told)
         _films(explainer, [film, *([_film(second, outlined)] if second else [])], said, row)
 
 

@@ -40,6 +40,7 @@ def show() -> None:
     try:
         opened = open_dataset()
     except DatasetError as error:
+        st.html('<div class="cxr-heading"><h1>Dataset</h1></div>')
         st.error(plain(str(error)), icon=":material/folder_off:")
         return
     if opened is None:

@@ -32,9 +32,11 @@ def show() -> None:
     verdict(said, explainer.classifier)
     # In a fragment a choice redraws no more than what it changes. But it waits there until the last
     # one is answered, and a method of many passes is to be stopped by any choice.
-    slow = _is_slow(session.method())
-    draw = _workbench if slow else st.fragment(_workbench)
-    draw(current, explainer, said.predicted, drawn_as_slow=slow)
+    if _is_slow(session.method()):
+        with st.container():  # as deep as a fragment: what is left of the last run stays in place
+            _workbench(current, explainer, said.predicted, drawn_as_slow=True)
+    else:
+        st.fragment(_workbench)(current, explainer, said.predicted, drawn_as_slow=False)
 
 
 def _is_slow(method: str) -> bool:

@@ -219,7 +219,8 @@ def _first_frame(dataset: Dataset) -> AnyPixels:
     if syntax in _BY_GDCM:
         stored = _decode_by_gdcm(frame, dataset)
     else:
-        raised = syntax not in _BY_PILLOW and _number(dataset, "HighBit") >= dataset.BitsStored
+        high_bit = _number(dataset, "HighBit")
+        raised = syntax not in _BY_PILLOW and high_bit >= dataset.BitsStored
         stored, properties = get_decoder(syntax).as_array(
             dataset,
             index=0,
@@ -229,7 +230,7 @@ def _first_frame(dataset: Dataset) -> AnyPixels:
             correct_unused_bits=not raised,  # type: ignore[arg-type]
         )
         if raised:
-            stored = _lowered(stored, dataset.BitsStored, _number(dataset, "HighBit"))
+            stored = _lowered(stored, dataset.BitsStored, high_bit)
         photometric = str(properties["photometric_interpretation"])
     if photometric == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)

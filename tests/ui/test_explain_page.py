@@ -336,6 +336,20 @@ def test_what_a_link_asked_for_in_vain_is_said_on_one_page() -> None:
     assert not turn_to(page, "Explain").error
 
 
+def test_a_film_that_is_gone_is_no_path_to_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_phantoms(tmp_path / "data", 4, size=64)[0]
+    monkeypatch.setenv("CXR_DATA", str(tmp_path / "data"))
+    page = open_page()
+    path.unlink()
+    page.selectbox(key=Keys.DATASET_FILE).select(path.name).run()
+    check(page)
+    assert errors(page) == [
+        f"COVID/{path.name} is no longer in the dataset folder: choose another radiograph."
+    ]
+
+
 def test_a_film_whose_name_cannot_be_sent_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

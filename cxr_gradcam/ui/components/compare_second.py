@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final, cast
 import streamlit as st
 
 from cxr_gradcam.dataset import Dataset, DatasetError
-from cxr_gradcam.radiograph import RadiographError, load_radiograph
+from cxr_gradcam.radiograph import RadiographError
 from cxr_gradcam.reading import printable
 from cxr_gradcam.ui import shared
 from cxr_gradcam.ui.components.source import (
     FORMATS,
+    load_film,
     load_upload,
     numbered,
-    planted,
     upload_names,
     uploads,
 )
@@ -131,10 +131,7 @@ def _choose_film(dataset: Dataset) -> Shown | None:
     )
     if name is None:
         return None
-    path = files[name]
-    radiograph = load_radiograph(path)  # each time: the file may have changed
-    lesion = planted(dataset, path, radiograph)
-    return Shown(radiograph, "dataset", f"{label}/{name}", label, lesion)
+    return load_film(dataset, label, name)
 
 
 def _take_file(first: Shown, told: DeltaGenerator) -> Shown | None:

@@ -283,28 +283,42 @@ def open_film(label: str, short_name: str) -> bool:
                 f"{label}/{short_name} cannot be shown, as this server has no dataset folder: "
                 "choose another radiograph."
             )
-        path = dataset.by_label.get(label, {}).get(short_name)
-        if path is None:
-            raise DatasetError(
-                f"There is no {label}/{short_name} in the dataset: check the link, or choose "
-                "another radiograph."
-            )
-        if not path.exists():
-            raise DatasetError(
-                f"{label}/{short_name} is no longer in the dataset folder: choose another "
-                "radiograph."
-            )
-        radiograph = load_radiograph(path)
-        lesion = planted(dataset, path, radiograph)
+        film = load_film(dataset, label, short_name)
     except (DatasetError, RadiographError) as error:
         remember_problem(_FILM, str(error))
         return False
     st.session_state[_OPENED] = label
-    _show(Shown(radiograph, "dataset", f"{label}/{short_name}", label=label, lesion=lesion))
+    _show(film)
     return True
 
 
-def planted(dataset: Dataset, path: Path, film: Radiograph) -> np.ndarray | None:
+def load_film(dataset: Dataset, label: str, short_name: str) -> Shown:
+    """Read a film of the dataset, each time anew as the file may have changed.
+
+    Args:
+        dataset: where it lies.
+        label, short_name: as `open_film` takes them.
+
+    Raises:
+        DatasetError: when there is no such film, or no longer.
+        RadiographError: when its file is no radiograph.
+    """
+    path = dataset.by_label.get(label, {}).get(short_name)
+    if path is None:
+        raise DatasetError(
+            f"There is no {label}/{short_name} in the dataset: check the link, or choose another "
+            "radiograph."
+        )
+    if not path.exists():
+        raise DatasetError(
+            f"{label}/{short_name} is no longer in the dataset folder: choose another radiograph."
+        )
+    radiograph = load_radiograph(path)
+    lesion = _planted(dataset, path, radiograph)
+    return Shown(radiograph, "dataset", f"{label}/{short_name}", label=label, lesion=lesion)
+
+
+def _planted(dataset: Dataset, path: Path, film: Radiograph) -> np.ndarray | None:
     """Return the lesion planted in a phantom of a folder, bool (H, W); None for other films."""
     if path not in dataset.lesion_masks:
         return None

@@ -25,6 +25,7 @@ from tests.ui.visiting import (
     cam_of,
     check,
     components,
+    errors,
     open_page,
     panels_of,
     png,
@@ -362,12 +363,45 @@ def test_a_second_film_of_the_dataset(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_no_dataset_leaves_out_the_choice() -> None:
-    page = open_subject("Two radiographs", second_from="Dataset", second_file="../../secret")
+    page = open_subject(
+        "Two radiographs", second_from="Dataset", second_class="COVID", second_file="../../secret"
+    )
+    assert errors(page) == [
+        "COVID/../../secret cannot be shown, as this server has no dataset folder: choose another "
+        "radiograph."
+    ]
     assert page.button_group(key="second_from").value == "Phantom"
     assert page.button_group(key="second_from").options == [
         "Phantom",
         "Your file",
     ]
+
+
+def test_a_link_to_a_second_radiograph_that_is_not_here_says_so_until_another_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_subject("Two radiographs", second_sample="Normal 99")
+    assert errors(page) == [
+        "There is no phantom Normal 99: check the link, or choose one of the list."
+    ]
+    page.toggle(key="lesion").set_value(True).run()
+    assert len(errors(page)) == 1
+    page.selectbox(key="second_sample").set_value("Normal-2").run()
+    assert errors(page) == []
+    write_phantoms(tmp_path / "data", 4, size=64)
+    monkeypatch.setenv("CXR_DATA", str(tmp_path / "data"))
+    wanted = {"second_from": "Dataset", "second_class": "Normal"}
+    page = open_subject("Two radiographs", **wanted, second_file="gone.png")
+    assert errors(page) == [
+        "There is no Normal/gone.png in the dataset: check the link, or choose another radiograph."
+    ]
+    page.selectbox(key="second_class").set_value("COVID").run()
+    assert errors(page) == []
+    (film,) = (tmp_path / "data/COVID/images").iterdir()
+    # A browser leaves the first class out of the address.
+    page = open_subject("Two radiographs", second_from="Dataset", second_file=film.name)
+    assert errors(page) == []
+    assert two(page)[1]["title"] == film.name
 
 
 def test_a_second_upload_or_one_sentence_why_not() -> None:

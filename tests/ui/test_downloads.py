@@ -35,11 +35,11 @@ class Upload(BytesIO):
         self.name = name
 
 
-def choice_of(explainer: Explainer, film: Radiograph, **others: Any) -> Choice:
+def choice_of(explainer: Explainer, film: Radiograph, **uploads: Any) -> Choice:
     settings = Settings("all", LAYER, "gradcam", "shared", "turbo", 0.45)
     export = Export(explainer.classifier, settings, "cxr_gradcam test")
-    shown = Shown(film, "upload", "first")
-    return Choice(shown, explainer.explain(film, [LAYER]), "COVID", export, others, [])
+    shown = Shown(film, "upload", "shown")
+    return Choice(shown, explainer.explain(film, [LAYER]), "COVID", export, uploads, [])
 
 
 def film_of(seed: int, name: str = "film.png") -> Radiograph:
@@ -63,17 +63,17 @@ def test_heatmaps_of_films_of_one_name_have_names_of_their_own(explainer: Explai
 
 @pytest.fixture
 def several(explainer: Explainer) -> Choice:
-    """A film on the page, a second upload, and one that nobody can read."""
+    """Three uploads: the second is on the page, and the third is one that nobody can read."""
     grey = np.rint(film_of(1).pixels * 255).astype(np.uint8)
-    good = Upload("second.png", cv2.imencode(".png", grey)[1].tobytes())
+    good = Upload("other.png", cv2.imencode(".png", grey)[1].tobytes())
     bad = Upload("broken.png", good.getvalue()[:3000])
-    return choice_of(explainer, film_of(0), second=good, third=bad)
+    return choice_of(explainer, film_of(0), first=good, shown=None, third=bad)
 
 
 def test_a_report_of_all_uploads_names_those_that_cannot_be_read(several: Choice) -> None:
     report = _report(several).decode()
-    assert '<a href="#film-1">film.png</a>' in report
-    assert '<a href="#film-2">second.png</a>' in report
+    assert '<a href="#film-1">other.png</a>' in report
+    assert '<a href="#film-2">film.png</a>' in report
     assert "broken.png is damaged or incomplete: copy or export it again." in report
     assert 'id="film-3"' not in report
 
@@ -81,7 +81,7 @@ def test_a_report_of_all_uploads_names_those_that_cannot_be_read(several: Choice
 def test_a_zip_of_all_uploads_has_a_folder_for_each(several: Choice) -> None:
     archive = ZipFile(BytesIO(_archive(several)))
     folders = {Path(name).parts[0] for name in archive.namelist() if "/" in name}
-    assert folders == {"1-film", "2-second"}
+    assert folders == {"1-other", "2-film"}
     assert "broken.png is damaged" in archive.read("summary.csv").decode()
 
 

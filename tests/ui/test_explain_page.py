@@ -150,6 +150,14 @@ def test_a_bad_file_leaves_the_last_good_radiograph() -> None:
     assert "good.png" in text_of(page)
 
 
+def test_of_many_files_that_cannot_be_read_most_are_named_on_request() -> None:
+    page = drop(open_page(), *((f"{i}.png", b"none") for i in range(5)), ("film.png", png()))
+    assert len(errors(page)) == 5
+    (more,) = [box for box in page.expander if "cannot be shown" in box.label]
+    assert more.label == "And 2 more that cannot be shown"
+    assert [error.value.replace("\\", "")[:5] for error in more.error] == ["3.png", "4.png"]
+
+
 def test_one_bad_file_among_good_ones() -> None:
     page = drop(
         open_page(), ("a.png", png(seed=1)), ("bad.png", b"\x89PNG\r\n"), ("a.png", png(seed=2))

@@ -14,7 +14,11 @@ from cxr_gradcam.ui.components.source import (
     FORMATS,
     load_film,
     load_upload,
+    no_film,
+    no_folder,
+    no_phantom,
     numbered,
+    sample_name,
     upload_names,
     uploads,
 )
@@ -43,6 +47,7 @@ class Keys:
 
 
 _KEPT = "_second_upload"  # the file that was dropped here: the uploader forgets it on another page
+_MISSED = "_second_missed"  # what the address asked for in vain, until something is chosen
 
 
 def choose_second(first: Shown, told: DeltaGenerator) -> Shown | None:
@@ -56,6 +61,10 @@ def choose_second(first: Shown, told: DeltaGenerator) -> Shown | None:
         dataset = shared.dataset()
     except DatasetError:
         dataset = None  # the sidebar says why
+    if Keys.ORIGIN not in st.session_state:
+        st.session_state[_MISSED] = _missed(dataset)
+    if missed := st.session_state.get(_MISSED):
+        _say(missed, told)
     origin = _choose_origin(dataset)
     try:
         if origin == PHANTOM:
@@ -64,12 +73,35 @@ def choose_second(first: Shown, told: DeltaGenerator) -> Shown | None:
             return _choose_film(dataset)
         return _take_file(first, told)
     except (DatasetError, RadiographError) as error:
-        _say(error, told)
+        _say(str(error), told)
         return None
 
 
-def _say(error: Exception, told: DeltaGenerator) -> None:
-    told.error(plain(str(error)), icon=":material/error:")
+def _say(sentence: str, told: DeltaGenerator) -> None:
+    told.error(plain(sentence), icon=":material/error:")
+
+
+def _missed(dataset: Dataset | None) -> str:
+    """Return a sentence on what the address names and this server lacks, or nothing.
+
+    Streamlit takes such a value out of the address, and would show another radiograph unsaid.
+    """
+    asked = st.query_params
+    if asked.get(Keys.ORIGIN) == DATASET:
+        label, name = asked.get(Keys.DATASET_CLASS, ""), asked.get(Keys.DATASET_FILE, "")
+        if dataset is None:
+            return no_folder(f"{label}/{name}" if name else "The second radiograph")
+        files = {class_label(label): dataset.by_label[label] for label in dataset.classes}
+        label = label or next(iter(files))  # the first one is left out of an address
+        known = [printable(key) for key in files.get(label, {})]
+        return no_film(f"{label}/{name}") if name and name not in known else ""
+    sample = asked.get(Keys.SAMPLE)
+    known = [sample_name(key) for key in shared.sample_keys()]
+    return no_phantom(sample) if sample is not None and sample not in known else ""
+
+
+def _forget_missed() -> None:
+    st.session_state[_MISSED] = ""
 
 
 def _choose_origin(dataset: Dataset | None) -> str:
@@ -82,6 +114,7 @@ def _choose_origin(dataset: Dataset | None) -> str:
         default=PHANTOM,
         required=True,
         key=Keys.ORIGIN,
+        on_change=_forget_missed,
         bind="query-params",
         persist_state="session",
     )
@@ -97,8 +130,9 @@ def _choose_phantom(first: Shown) -> Shown:
         "Phantom",
         others,
         index=normal,
-        format_func=lambda key: f"{class_label(keys[key][0])} {keys[key][1]}",
+        format_func=sample_name,
         key=Keys.SAMPLE,
+        on_change=_forget_missed,
         bind="query-params",
         persist_state="session",
     )
@@ -113,6 +147,7 @@ def _choose_film(dataset: Dataset) -> Shown | None:
         dataset.classes,
         format_func=class_label,
         key=Keys.DATASET_CLASS,
+        on_change=_forget_missed,
         bind="query-params",
         persist_state="session",
     )
@@ -126,6 +161,7 @@ def _choose_film(dataset: Dataset) -> Shown | None:
         format_func=printable,
         placeholder=f"Choose one of {len(files):,}",
         key=Keys.DATASET_FILE,
+        on_change=_forget_missed,
         bind="query-params",
         persist_state="session",
     )
@@ -159,7 +195,7 @@ def _take_file(first: Shown, told: DeltaGenerator) -> Shown | None:
         try:
             load_upload(dropped)
         except RadiographError as error:
-            _say(error, told)
+            _say(str(error), told)
     file = files.get(st.session_state[Keys.OWN])
     if file is None:
         return None

@@ -69,7 +69,8 @@ class Choice:
         explanation: of it.
         class_name: whose overlay and heatmap.
         export: the model, the settings and the program; of all classes.
-        others: the visitor's other files, for a report on all of them; by their ids.
+        uploads: the visitor's files by their ids, for a report on all of them; empty for one on the
+            radiograph on the page.
         making: where a file says how far it is while it is built.
     """
 
@@ -77,7 +78,7 @@ class Choice:
     explanation: Explanation
     class_name: str
     export: Export
-    others: Mapping[str, UploadedFile]
+    uploads: Mapping[str, UploadedFile]
     making: list[Making]
 
     @property
@@ -96,15 +97,15 @@ def downloads(
         progress = st.container()
         with st.expander("How the files look"):
             settings = _choose_settings(look)
-            others = _choose_others(shown)
+            uploads = _choose_uploads(shown)
     export = Export(explainer.classifier, settings, f"cxr_gradcam {__version__}")
-    choice = Choice(shown, explanation, class_name, export, others, session.making())
-    if others:
+    choice = Choice(shown, explanation, class_name, export, uploads, session.making())
+    if uploads:
         with progress:
             st.fragment(_progress, run_every=LOOK_SECONDS)(choice.making)
     film = _stem(choice)
     mapped = "-".join(file_part(part) for part in (class_name, layer_name(look.layer), look.method))
-    everything = "radiographs" if others else film
+    everything = "radiographs" if uploads else film
     files: list[tuple[str, str, Callable[[Choice], bytes], str, str]] = [
         ("Overlay PNG", Keys.OVERLAY, _overlay, f"{film}-overlay-{mapped}.png", "image/png"),
         ("Heatmap NPY", Keys.HEATMAP, _heatmap, _heatmap_name(choice, mapped), "application/npy"),
@@ -150,17 +151,17 @@ def _choose_settings(look: Look) -> Settings:
     )
 
 
-def _choose_others(shown: Shown) -> Mapping[str, UploadedFile]:
-    """Draw the choice of a report on all uploads, where there are several; return the others."""
-    others = {key: file for key, file in source.uploads().items() if key != shown.key}
-    if shown.origin != "upload" or not others:
+def _choose_uploads(shown: Shown) -> Mapping[str, UploadedFile]:
+    """Draw the choice of a report on all uploads, where there are several; return them, or none."""
+    uploads = source.uploads()
+    if shown.origin != "upload" or len(uploads) < 2:
         return {}
     every = st.toggle(
-        f"All {len(others) + 1} uploads in report and ZIP",
+        f"All {len(uploads)} uploads in report and ZIP",
         key=Keys.EVERY_UPLOAD,
         persist_state="session",
     )
-    return others if every else {}
+    return uploads if every else {}
 
 
 def _heatmap_name(choice: Choice, mapped: str) -> str:
@@ -219,18 +220,22 @@ def _archive(choice: Choice) -> bytes:
 
 
 def _cases(choice: Choice, what: str) -> Iterator[Case | Unreadable]:
-    """Give the radiograph on the page, then the other uploads, read again one at a time.
+    """Give the uploads in their order, those that are not on the page read again one at a time.
 
     Those that were taken are counted where the page can see it.
     """
-    file = Making(what, 1 + len(choice.others))
+    on_page = Case(choice.radiograph.name, choice.radiograph, choice.explanation)
+    if not choice.uploads:
+        yield on_page
+        return
+    file = Making(what, len(choice.uploads))
     choice.making.append(file)
+    explainer = Explainer(choice.export.classifier)
     try:
-        yield Case(choice.radiograph.name, choice.radiograph, choice.explanation)
-        explainer = Explainer(choice.export.classifier)
-        for upload in choice.others.values():
+        for key, upload in choice.uploads.items():
+            is_shown = key == choice.shown.key
+            yield on_page if is_shown else _read_again(upload, explainer, choice.export.settings)
             file.done += 1
-            yield _read_again(upload, explainer, choice.export.settings)
     finally:
         choice.making.remove(file)
 

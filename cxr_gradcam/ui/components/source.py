@@ -8,7 +8,7 @@ the list of problems.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 FORMATS = "PNG, JPEG, TIFF, BMP, WebP or DICOM"
+MAX_OPEN_PROBLEMS = 3  # the pictures are not to be pushed out of sight by a folder of other files
 _READ = "_read"  # upload id -> _Read, for the files that lie in the uploader now
 _PROBLEMS = "_problems"  # what was asked for -> _Problem
 _FILM = "film"
@@ -153,8 +154,15 @@ def problems(*, skip: bool = False) -> None:
         sentences.append(problem.sentence)
         problem.told = True
     with st.container():  # one place, however many: what lies below stays mounted
-        for sentence in sentences:
-            st.error(plain(sentence), icon=":material/error:")
+        _say(sentences[:MAX_OPEN_PROBLEMS])
+        if more := sentences[MAX_OPEN_PROBLEMS:]:
+            with st.expander(f"And {len(more)} more that cannot be shown"):
+                _say(more)
+
+
+def _say(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        st.error(plain(sentence), icon=":material/error:")
 
 
 def _problems() -> dict[str, _Problem]:
@@ -279,10 +287,7 @@ def open_film(label: str, short_name: str) -> bool:
     try:
         dataset = shared.linked()
         if dataset is None:
-            raise DatasetError(
-                f"{label}/{short_name} cannot be shown, as this server has no dataset folder: "
-                "choose another radiograph."
-            )
+            raise DatasetError(no_folder(f"{label}/{short_name}"))
         film = load_film(dataset, label, short_name)
     except (DatasetError, RadiographError) as error:
         remember_problem(_FILM, str(error))
@@ -305,10 +310,7 @@ def load_film(dataset: Dataset, label: str, short_name: str) -> Shown:
     """
     path = dataset.by_label.get(label, {}).get(short_name)
     if path is None:
-        raise DatasetError(
-            f"There is no {label}/{short_name} in the dataset: check the link, or choose another "
-            "radiograph."
-        )
+        raise DatasetError(no_film(f"{label}/{short_name}"))
     if not path.exists():
         raise DatasetError(
             f"{label}/{short_name} is no longer in the dataset folder: choose another radiograph."
@@ -316,6 +318,18 @@ def load_film(dataset: Dataset, label: str, short_name: str) -> Shown:
     radiograph = load_radiograph(path)
     lesion = _planted(dataset, path, radiograph)
     return Shown(radiograph, "dataset", f"{label}/{short_name}", label=label, lesion=lesion)
+
+
+def no_folder(film: str) -> str:
+    """Return the sentence on a film, named `<class>/<short name>`, of a folder that is not here."""
+    return (
+        f"{film} cannot be shown, as this server has no dataset folder: choose another radiograph."
+    )
+
+
+def no_film(film: str) -> str:
+    """Return the sentence on a film, named `<class>/<short name>`, that the folder lacks."""
+    return f"There is no {film} in the dataset: check the link, or choose another radiograph."
 
 
 def _planted(dataset: Dataset, path: Path, film: Radiograph) -> np.ndarray | None:
@@ -341,9 +355,15 @@ def _gallery() -> None:
             with st.container(key=f"row_{label}", horizontal=True, gap="xsmall"):
                 for key, (drawn_as, seed) in shared.sample_keys().items():
                     if drawn_as == label:
-                        name = f"{class_label(label)} {seed}"
+                        name = sample_name(key)
                         alt = f"Phantom drawn as {class_label(label)}, number {seed}"
                         tile(thumbnails[key], name, alt, f"sample_{key}", _take_sample, key)
+
+
+def sample_name(key: str) -> str:
+    """Return what the lists call a phantom of `shared.sample_keys`."""
+    label, seed = shared.sample_keys()[key]
+    return f"{class_label(label)} {seed}"
 
 
 def _sample_chooser() -> None:
@@ -355,7 +375,7 @@ def _sample_chooser() -> None:
         "Phantoms",
         list(keys),
         index=None,
-        format_func=lambda key: f"{class_label(keys[key][0])} {keys[key][1]}",
+        format_func=sample_name,
         placeholder=f"Choose one of {len(keys)}",
         key=Keys.SAMPLE,
         on_change=_choose_sample,
@@ -382,9 +402,7 @@ def open_sample(key: str) -> bool:
         Whether it is on the page now.
     """
     if key not in shared.sample_keys():
-        remember_problem(
-            _FILM, f"There is no phantom {key}: check the link, or choose one of the list."
-        )
+        remember_problem(_FILM, no_phantom(key))
         return False
     phantom = shared.sample(key)
     _show(
@@ -397,6 +415,11 @@ def open_sample(key: str) -> bool:
         )
     )
     return True
+
+
+def no_phantom(key: str) -> str:
+    """Return the sentence on a phantom that is not among those of the page."""
+    return f"There is no phantom {key}: check the link, or choose one of the list."
 
 
 def _show(chosen: Shown) -> None:

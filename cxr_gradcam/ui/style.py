@@ -85,11 +85,13 @@ CSS = """
   padding: 0 0 .3rem; }
 .cxr-table th, .cxr-table td { padding: .35rem .8rem .35rem 0; text-align: left; border: 0;
   border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); }
+.cxr-table :is(th, td):last-child { padding-right: 0; }
+@media (max-width: 900px) { .cxr-table :is(th, td) { padding-right: .45rem; } }
 .cxr-table thead th { font-weight: 500; opacity: .75; vertical-align: bottom; }
 .cxr-table tbody th { font-weight: 500; white-space: nowrap; }
 .cxr-table td[style] { background: color-mix(in srgb, var(--cxr-accent)
   calc(var(--shade) * .55), transparent); }
-.cxr-shaded th, .cxr-shaded td { padding-left: .6rem; }
+.cxr-shaded :is(th, td), .cxr-shaded :is(th, td):last-child { padding: .35rem .6rem; }
 
 .cxr-verdict { display: flex; flex-wrap: wrap; gap: .75rem 3rem; align-items: center;
   margin-bottom: .75rem; }

@@ -59,6 +59,12 @@ def test_all_panels_of_a_matrix_zoom_together_and_the_server_hears_nothing(
     assert len(set(views(page))) == 1  # one scale and one place for all of them
     assert views(page)[0] != before[0]
     assert not said
+    page.set_viewport_size({"width": 390, "height": 844})  # two panels in a row
+    lefts = "all => all.map((one) => Math.round(one.getBoundingClientRect().left))"
+    edge, *others = page.locator(".panel").evaluate_all(lefts)
+    begins = [edge, *others][:: len(MAIN_LAYERS)]
+    assert begins == [edge] * len(CLASS_NAMES)  # each class in a row of its own
+    assert max(others) > edge
 
 
 def test_a_copied_link_opens_the_same_comparison_for_somebody_else(

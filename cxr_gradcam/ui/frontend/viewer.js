@@ -62,7 +62,11 @@ class Viewer {
     forgetOtherFilms(panels);
     while (this.panels.length > panels.length) this.panels.pop().figure.remove();
     while (this.panels.length < panels.length) this.panels.push(this.newPanel());
-    panels.forEach((panel, k) => this.panels[k].update(opened(panel)));
+    panels.forEach((panel, k) => {
+      this.panels[k].update(opened(panel));
+      // Where there is room for fewer columns, a row still begins with a new class.
+      this.panels[k].figure.style.gridColumnStart = columns && k % columns === 0 ? "1" : "";
+    });
     writeAddress();
     this.layout();
     this.showSettings();

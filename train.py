@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cxr_gradcam.files import expanded
+from cxr_gradcam.files import expanded, print_any_path
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -233,4 +233,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    print_any_path()
     sys.exit(main())

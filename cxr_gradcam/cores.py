@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 
 def usable_cores() -> int:
-    """Return how many cores this process may run on, at least 1."""
-    if hasattr(os, "sched_getaffinity"):  # a container may grant fewer than there are
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
+    """Return how many cores this process may use, at least 1, as a container or a job grants."""
+    from joblib import cpu_count  # here, as it takes a moment
+
+    return int(cpu_count())

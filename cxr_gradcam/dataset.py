@@ -173,10 +173,13 @@ def read_dataset(root: Path) -> Dataset:
     return Dataset(root, images, tuple(left_out))
 
 
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a sort key that puts COVID-2 before COVID-10, and upper beside lower case."""
+def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
+    """Return a sort key that puts COVID-2 before COVID-10, and upper beside lower case.
+
+    No two names have the same one: their order would be that of the file system.
+    """
     parts = re.split(r"([0-9]+)", name.casefold())
-    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts)
+    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts), name
 
 
 def _folders(parent: Path) -> list[Path]:

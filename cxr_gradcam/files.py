@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +16,12 @@ LEFTOVERS = ".*.[0-9]*.part"  # what a process that was killed while it wrote le
 def expanded(path: str) -> Path:
     """Return a path with the user's folder in place of `~`; where there is none, as it is."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 pathlib's raises RuntimeError
+
+
+def print_any_path() -> None:
+    """Have this process print what its terminal or pipe cannot write as `\\u80f8`, and not fail."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -23,9 +23,11 @@ def number(value: float) -> str:
     """Return a number with three significant digits, without an exponent where it reads well."""
     if value == 0:
         return "0"
-    if not 1e-4 <= abs(value) < 1e4:
-        return f"{value:.2e}"
-    return np.format_float_positional(value, 3, fractional=False, trim="-")
+    if 1e-4 <= abs(value) < 1e4:
+        text = np.format_float_positional(value, 3, fractional=False, trim="-")
+    else:
+        text = np.format_float_scientific(value, 2, unique=False, exp_digits=1)
+    return text.replace("-", "−")
 
 
 def signed(value: float) -> str:

@@ -1,5 +1,6 @@
 """Checkpoints: out and in again, and one clear sentence for every wrong file."""
 
+import hashlib
 import json
 from dataclasses import replace
 from functools import cache
@@ -127,6 +128,27 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: Any) ->
         save_checkpoint(bundled(), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_was_loaded_stays_as_it_was_whatever_becomes_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.safetensors", {})
+    data = path.read_bytes()
+    loaded = load_checkpoint(path)
+    with path.open("r+b") as file:  # written over, where it lies
+        file.seek(len(data) - 8192)
+        file.write(bytes(8192))
+    assert loaded.digest == hashlib.sha256(data).hexdigest()
+    for name, value in loaded.weights.items():
+        assert torch.equal(value, bundled().weights[name]), name
+    assert load_checkpoint(path).digest != loaded.digest
+
+
+def test_a_file_far_too_large_is_not_read_whole(tmp_path: Path) -> None:
+    with (tmp_path / "large.safetensors").open("wb") as file:
+        file.write(BUNDLED_CHECKPOINT.read_bytes())
+        file.truncate(2**40)  # a terabyte of nothing
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_checkpoint(tmp_path / "large.safetensors")
 
 
 def test_the_bundled_checkpoint_fits_the_repository() -> None:

@@ -429,6 +429,7 @@ def test_a_broken_file_is_a_row_and_the_others_go_on(films: Path, out: Path) -> 
     ("arguments", "words"),
     [
         (["{films}/none.png"], "no file or folder at .*none.png"),
+        (["{films}/" + "x" * 300], r"x cannot be reached \(File name too long\): "),
         (["{films}", "--class", "Flu"], "no class 'Flu' .* COVID"),
         (["{films}", "--layer", "features.x"], "no layer 'features.x' .* features.denseblock1"),
         (["{films}", "--method", "magic"], "no method 'magic' .* gradcam"),
@@ -572,6 +573,18 @@ def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
     command = [sys.executable, *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
     return subprocess.Popen(command, env=environment, **pipes)
+
+
+def test_a_name_that_the_terminal_cannot_write_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    out = tmp_path / "胸"
+    process = start("-m", "cxr_gradcam", "phantom", "--count", 1, "--size", 64, "--out", out)
+    said, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (0, "")
+    assert r"\u80f8" in said
+    assert list(out.rglob("*.png"))
 
 
 def test_ctrl_c_leaves_whole_files_and_the_next_run_goes_on(films: Path, out: Path) -> None:

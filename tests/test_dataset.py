@@ -123,6 +123,7 @@ def test_masks_that_may_not_be_read_are_not_passed_over(
 def test_natural_order_compares_numbers_and_never_fails() -> None:
     mixed = ["x10", "X2", "2", "10a", "x", "10", "x²"]
     assert sorted(mixed, key=natural_key) == ["2", "10", "10a", "x", "X2", "x10", "x²"]
+    assert len({natural_key(name) for name in ("A1", "a01", "a1")}) == 3  # none is left to chance
 
 
 def test_environment_goes_before_the_default_folder(tmp_path: Path) -> None:

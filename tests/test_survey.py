@@ -1,6 +1,7 @@
 """A folder evaluated in the background: the same numbers as one by one, and nothing done twice."""
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -294,6 +295,24 @@ def test_a_disk_that_refuses_costs_nothing_but_the_memory_of_it(
     assert again.status.done == 12
 
 
+def test_what_a_disk_refused_is_written_when_it_takes_files_again(
+    drawn: Path, looks: Looks, tmp_path: Path
+) -> None:
+    good = looks.readable()
+    first = np.arange(len(good)) < 5
+    in_the_way = tmp_path / "cache"
+    in_the_way.touch()
+    store = Store(in_the_way, "0" * 64, drawn)
+    store.add([good.only(first)])
+    assert store.problem
+    in_the_way.unlink()
+    store.add([good.only(~first)])
+    assert store.problem == ""
+    folder = list_folder(drawn)
+    for one in (store, Store(in_the_way, "0" * 64, drawn)):
+        assert sum(map(len, one.read(folder, len(CLASS_NAMES)))) == len(good)
+
+
 def test_old_stores_make_room(root: Path, looks: Looks, tmp_path: Path) -> None:
     for number in range(KEPT_STORES + 3):
         Store(tmp_path, f"{number:064}", root).add([looks.readable()])
@@ -306,6 +325,14 @@ def test_the_cache_lies_where_the_user_says() -> None:
     assert cache_folder({"CXR_CACHE": "/somewhere"}) == Path("/somewhere")
     assert cache_folder({"XDG_CACHE_HOME": "/caches"}) == Path("/caches/cxr-gradcam")
     assert cache_folder({}) == Path.home() / ".cache" / "cxr-gradcam"
+
+
+def test_the_cache_of_a_user_without_a_home_lies_among_temporary_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.path.expanduser", str)  # as where there is neither HOME nor an account
+    assert cache_folder({}) == Path(tempfile.gettempdir()) / "cxr-gradcam"
+    assert cache_folder({"XDG_CACHE_HOME": "here"}) == Path(tempfile.gettempdir()) / "cxr-gradcam"
 
 
 # --- shared
@@ -442,6 +469,8 @@ def test_thumbnails_are_small_kept_and_bounded(root: Path) -> None:
     assert pixels[:, 0].max() < 10 < 225 < pixels[:, -1].min()
     assert isinstance(by_name["broken.png"], str)  # an exception would keep what was read
     assert "broken.png is no picture" in by_name["broken.png"]
+    kept_for_good = {path.name for path, _ in thumbnails._made}
+    assert "broken.png" not in kept_for_good  # what cannot be read now may be readable later
     last = [film for film in films if film.name == folder.films[-1].name]
     last[0].path.unlink()
     assert thumbnails.of(last)[0] == made[-1]  # kept, so the file is not asked for

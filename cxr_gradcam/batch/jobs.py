@@ -83,11 +83,18 @@ def find_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
 
 
 def _files_of(path: Path, out: Path) -> Iterator[_Found]:
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.is_symlink() or path.exists()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be reached ({error.strerror}): check the path and who may read it, or "
+            "leave it out."
+        ) from None
+    if is_folder:
         if path.resolve() == out.resolve():
             raise InputError(f"{path} is both input and output: choose another folder for --out.")
         yield from _search(path, out)
-    elif path.is_symlink() or path.exists():
+    elif is_there:
         yield _Found(path, path.parent.resolve(), Path(path.name))
     else:
         raise InputError(f"There is no file or folder at {path}: check the path.")

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import shutil
+import tempfile
 import uuid
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,19 +39,22 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
     Args:
         environment: `CXR_CACHE` names the folder itself; else it is `cxr-gradcam` in the user's
-            folder of caches, `XDG_CACHE_HOME` (`LOCALAPPDATA` on Windows) or `~/.cache`.
+            folder of caches, `XDG_CACHE_HOME` (`LOCALAPPDATA` on Windows) or `~/.cache`, or, for a
+            user without a home, in that of temporary files.
     """
     named = environment.get(CACHE_VARIABLE, "").strip()
     if named:
         return expanded(named)
-    caches = environment.get("XDG_CACHE_HOME") or environment.get("LOCALAPPDATA")
-    return expanded(caches or "~/.cache") / "cxr-gradcam"
+    named = environment.get("XDG_CACHE_HOME") or environment.get("LOCALAPPDATA") or "~/.cache"
+    caches = expanded(named)
+    return (caches if caches.is_absolute() else Path(tempfile.gettempdir())) / "cxr-gradcam"
 
 
 class Store:
     """The looks of one model at one dataset folder.
 
-    Where the disk refuses, parts are kept in memory and `problem` says so in one sentence.
+    Where the disk refuses, parts are kept in memory, until it takes them with the next part, and
+    `problem` says so in one sentence.
 
     Args:
         cache: the folder of all caches; see `cache_folder`.
@@ -97,19 +101,21 @@ class Store:
         filled = [part for part in parts if len(part)]
         if not filled:
             return
-        looks = Looks.together(filled)
+        looks = Looks.together([*self._in_memory, *filled])
         try:
             if not self._folder.is_dir():
                 self._folder.mkdir(parents=True, mode=0o700)  # names of films are nobody else's
                 self._make_room()
             write_whole(self._folder / f"{uuid.uuid4().hex}{_SUFFIX}", _pack(looks))
         except OSError as error:
-            self._in_memory.append(looks)
+            self._in_memory = [looks]
             self.problem = (
                 f"The results cannot be written to the disk ({error.strerror or 'output error'}): "
-                "they are kept until the server stops. Set CXR_CACHE to a folder that it may "
+                "they are kept in memory for now. Set CXR_CACHE to a folder that the server may "
                 "write to."
             )
+        else:
+            self._in_memory, self.problem = [], ""
 
     def _parts(self) -> list[Path]:
         with suppress(OSError):
@@ -121,7 +127,7 @@ class Store:
 
     def _make_room(self) -> None:
         stores = [path for path in self._folder.parent.iterdir() if path != self._folder]
-        stores.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        stores.sort(key=_last_used, reverse=True)
         for path in stores[KEPT_STORES - 1 :]:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -130,6 +136,13 @@ class Store:
             path.unlink(missing_ok=True)
         except OSError as error:
             _log.warning("A part of the cache cannot be deleted: %s", error)
+
+
+def _last_used(store: Path) -> float:
+    try:
+        return store.stat().st_mtime
+    except OSError:  # another server has deleted it
+        return 0.0
 
 
 def _take(part: Looks, wanted: dict[str, Film]) -> Looks:

@@ -29,7 +29,7 @@ class Thumbnails:
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
         self._lock = threading.Lock()
-        self._made: OrderedDict[tuple[Path, Stamp], Thumbnail] = OrderedDict()
+        self._made: OrderedDict[tuple[Path, Stamp], bytes] = OrderedDict()
 
     def __len__(self) -> int:
         """Return how many are kept."""
@@ -47,6 +47,8 @@ class Thumbnails:
                 self._made.move_to_end(key)
                 return self._made[key]
         made = _make(film.path)
+        if isinstance(made, str):
+            return made  # not kept: it may be readable the next time
         with self._lock:
             self._made[key] = made
             while len(self._made) > self._kept:

@@ -163,7 +163,10 @@ def load_config(folder: Path) -> Config:
     if (
         not isinstance(found, dict)
         or set(found) != set(kinds)
-        or any(not isinstance(found[name], (kind, int)) for name, kind in kinds.items())
+        or any(
+            not isinstance(found[name], (int, float) if kind is float else kind)
+            for name, kind in kinds.items()
+        )
     ):
         raise ConfigError(
             f"{path} is damaged or of another version: choose another --out and start anew."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def list_models(environment: Mapping[str, str], working_folder: Path) -> dict[st
 def _runs(folder: Path) -> list[Path]:
     """List the folders that hold a trained checkpoint, in natural order."""
     try:
-        runs = [run for run in folder.iterdir() if (run / BEST_FILE).is_file()]
+        # Not by pathlib's `is_file`, which raises where one run is not ours to read.
+        runs = [run for run in folder.iterdir() if os.path.isfile(run / BEST_FILE)]  # noqa: PTH113
     except OSError:  # no such folder, or not ours to read: no runs then
         return []
     return sorted(runs, key=lambda run: natural_key(run.name))[:MAX_RUNS]

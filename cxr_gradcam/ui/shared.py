@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import streamlit as st
 import torch
@@ -25,19 +27,35 @@ SEEDS_PER_CLASS = 3
 SAMPLE_SIDE = 512
 THUMBNAIL_SIDE = 224
 LISTING_SECONDS = 60  # after which new files in the dataset folder are noticed
-MAX_MODELS = 4  # held at once, 30 MB each
+MAX_MODELS = 4  # held at once, 55 MB each
+
+_MODELS = "_models"
+
+# What is cached below takes paths as bytes: Streamlit fails at text that is no UTF-8.
+
+
+def look_for_models() -> None:
+    """List what may be chosen, once for a run of the page: hundreds of runs take a while."""
+    st.session_state[_MODELS] = list_models(os.environ, Path.cwd())
 
 
 def models() -> dict[str, Path]:
     """Return name -> checkpoint of what may be chosen; the first is the default."""
-    return list_models(os.environ, Path.cwd())
+    if _MODELS not in st.session_state:
+        look_for_models()
+    return cast("dict[str, Path]", st.session_state[_MODELS])
 
 
 def model() -> str:
     """Return the name of the model that this session looks through."""
-    listed = models()
+    return _chosen_of(models())
+
+
+def _chosen_of(listed: Mapping[str, Path]) -> str:
     chosen = session.model()
-    return chosen if chosen in listed else next(iter(listed))  # a run may have been deleted
+    if chosen is None or chosen not in listed:  # its run may have been deleted
+        return next(iter(listed))
+    return chosen
 
 
 def explainer() -> Explainer:
@@ -46,8 +64,9 @@ def explainer() -> Explainer:
     Raises:
         CheckpointError: when the checkpoint cannot be used.
     """
-    path = models()[model()]
-    return _load(str(path), _version(path))
+    listed = models()
+    path = listed[_chosen_of(listed)]
+    return _load(os.fsencode(path), _version(path))
 
 
 def _version(path: Path) -> tuple[int, int]:
@@ -60,9 +79,9 @@ def _version(path: Path) -> tuple[int, int]:
 
 
 @st.cache_resource(max_entries=MAX_MODELS, show_spinner="Loading the model …")
-def _load(path: str, version: tuple[int, int]) -> Explainer:
+def _load(path: bytes, version: tuple[int, int]) -> Explainer:
     _leave_cores()
-    loaded = Explainer(load_classifier(path))
+    loaded = Explainer(load_classifier(os.fsdecode(path)))
     _freeze()
     return loaded
 
@@ -96,7 +115,7 @@ def dataset() -> Dataset | None:
     Raises:
         DatasetError: when a folder is set up and is no dataset.
     """
-    return _list(os.environ.get("CXR_DATA", ""), str(Path.cwd()))
+    return _list(os.fsencode(os.environ.get("CXR_DATA", "")), os.fsencode(Path.cwd()))
 
 
 def linked() -> Dataset | None:
@@ -107,12 +126,12 @@ def linked() -> Dataset | None:
         DatasetError: when a folder is set up and is no dataset.
     """
     phantoms = phantom_place(cache_folder())
-    return dataset() or (_list(str(phantoms), "") if phantoms.is_dir() else None)
+    return dataset() or (_list(os.fsencode(phantoms), b"") if phantoms.is_dir() else None)
 
 
 @st.cache_resource(max_entries=4, ttl=LISTING_SECONDS, show_spinner=False)
-def _list(named: str, working_folder: str) -> Dataset | None:
-    return find_dataset({"CXR_DATA": named}, Path(working_folder))
+def _list(named: bytes, working_folder: bytes) -> Dataset | None:
+    return find_dataset({"CXR_DATA": os.fsdecode(named)}, Path(os.fsdecode(working_folder)))
 
 
 # --- phantoms

@@ -143,7 +143,10 @@ def test_a_resumed_run_keeps_its_config(tmp_path: Path) -> None:
         resumed_config(tmp_path, {"epochs": 8})
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": 3}'])
+WRONG_TEACHER = json.dumps(asdict(Config("/data")) | {"teacher": 5})
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": 3}', WRONG_TEACHER])
 def test_a_damaged_config_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ConfigError, match="is damaged or of another version"):

@@ -15,7 +15,7 @@ from cxr_gradcam.training.scores import evaluate_logits
 from cxr_gradcam.ui import shared
 from cxr_gradcam.ui.components import address, model_facts
 from cxr_gradcam.ui.components.model_figures import NO_FIGURES
-from cxr_gradcam.ui.models import BUNDLED
+from cxr_gradcam.ui.models import BUNDLED, list_models
 from cxr_gradcam.ui.session import Keys
 from tests.ui.visiting import check, open_page, text_of, turn_to
 
@@ -197,6 +197,14 @@ def test_a_model_is_loaded_once_and_again_when_its_file_has_changed(
     page.run()  # the run is gone: back to the default
     check(page)
     assert BUNDLED in text_of(page)
+
+
+def test_a_run_that_cannot_be_looked_at_hides_no_other(
+    add_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    add_run("mine", input_size=64)
+    (tmp_path / "runs/locked").symlink_to("x" * 300)  # to ask for it is an error, as for root's
+    assert list(list_models({}, tmp_path)) == [BUNDLED, "mine"]
 
 
 def test_a_broken_checkpoint_is_one_sentence_and_another_can_be_chosen(tmp_path: Path) -> None:

@@ -46,10 +46,10 @@ def test_plain_escapes_all_markdown() -> None:
 
 def test_numbers_read_well() -> None:
     assert [number(value) for value in (0, 0.0572, 79.23, 2.5e-7)] == [
-        "0", "0.0572", "79.2", "2.50e-07",
+        "0", "0.0572", "79.2", "2.50e−7",
     ]  # fmt: skip
     assert [number(value) for value in (999.6, 1234, -99940, 1)] == [
-        "1000", "1230", "-9.99e+04", "1",
+        "1000", "1230", "−9.99e+4", "1",
     ]  # fmt: skip
     assert signed(-0.284) == "−0.28"
     assert signed(-0.004) == signed(0.004) == "+0.00"
@@ -196,11 +196,11 @@ def test_what_a_visitor_has_while_a_model_loads_is_let_go_later(small_checkpoint
     class Held:
         pass
 
-    shared._load(str(BUNDLED_CHECKPOINT), (0, 0))  # the first one may keep what there is
+    shared._load(bytes(BUNDLED_CHECKPOINT), (0, 0))  # the first one may keep what there is
     held = Held()
     held.itself = held  # type: ignore[attr-defined]
     is_there = weakref.ref(held)
-    shared._load(str(small_checkpoint), (0, 0))
+    shared._load(bytes(small_checkpoint), (0, 0))
     del held
     gc.collect()
     assert is_there() is None

@@ -6,6 +6,7 @@ What the browser sends is a film's place and name in the listing, which are only
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -70,8 +71,8 @@ def thumbnails() -> Thumbnails:
 
 
 @st.cache_resource(max_entries=4, ttl=LISTING_SECONDS, show_spinner="Listing the dataset …")
-def _listed(root: str) -> Folder:
-    return list_folder(Path(root))
+def _listed(root: bytes) -> Folder:
+    return list_folder(Path(os.fsdecode(root)))
 
 
 def open_dataset() -> Open | None:
@@ -88,7 +89,7 @@ def open_dataset() -> Open | None:
 
 
 def _opened(root: Path, *, phantoms: bool) -> Open:
-    folder = _listed(str(root))
+    folder = _listed(os.fsencode(root))
     return Open(folder, _registry().survey(shared.explainer(), folder), phantoms)
 
 

@@ -57,6 +57,7 @@ class Place:
 
 def run(places: Sequence[Place]) -> None:
     """Draw the navigation, the sidebar and the page that the visitor chose; the first at first."""
+    shared.look_for_models()
     pages = {
         place.title: st.Page(
             place.show,

@@ -14,6 +14,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
 import cv2
+import numpy as np
 import streamlit as st
 
 from cxr_gradcam.dataset import Dataset, DatasetError
@@ -30,7 +31,6 @@ from cxr_gradcam.words import class_label
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 FORMATS = "PNG, JPEG, TIFF, BMP, WebP or DICOM"
@@ -336,7 +336,11 @@ def _planted(dataset: Dataset, path: Path, film: Radiograph) -> np.ndarray | Non
     """Return the lesion planted in a phantom of a folder, bool (H, W); None for other films."""
     if path not in dataset.lesion_masks:
         return None
-    mask = cv2.imread(str(dataset.lesion_masks[path]), cv2.IMREAD_GRAYSCALE)
+    try:  # not by OpenCV's `imread`: a name that is no UTF-8 would end the whole server
+        data = np.fromfile(dataset.lesion_masks[path], np.uint8)
+    except OSError:
+        return None
+    mask = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
     return mask > 127 if mask is not None and mask.shape == film.pixels.shape else None
 
 

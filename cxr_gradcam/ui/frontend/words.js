@@ -11,7 +11,8 @@ function number(value) {
 
 /** Two decimals and the sign, the minus as wide as the plus. */
 function signed(value) {
-  return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
+  const size = Math.abs(value).toFixed(2);
+  return (value < 0 && Number(size) > 0 ? "−" : "+") + size;
 }
 
 function percent(share, decimals = 0) {

@@ -40,11 +40,9 @@ def agreement(cams: Sequence[np.ndarray], letterbox: Letterbox) -> np.ndarray:
     columns = max(cam.shape[1] for cam in cams)
     seen = _on_the_radiograph(letterbox, rows, columns)
     ranks = np.stack([_ranks(_resampled(cam, rows, columns)[seen]) for cam in cams])
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
-    unit = np.divide(centred, length, out=np.full_like(centred, np.nan), where=length > 0)
-    correlation: np.ndarray = np.clip(unit @ unit.T, -1, 1)
-    np.fill_diagonal(correlation, np.where(length[:, 0] > 0, 1, np.nan))
+    with np.errstate(invalid="ignore"):  # 0 / 0 where a map is the same everywhere
+        correlation: np.ndarray = np.atleast_2d(np.corrcoef(ranks))
+    np.fill_diagonal(correlation, np.where(np.isnan(correlation.diagonal()), np.nan, 1))
     return correlation
 
 
@@ -52,7 +50,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     """Return the rank of every value, float64, from 1; equal ones share the mean of their ranks.
 
     Values are compared in steps of `ROUNDING`, so that the last bits of a sum, which differ
-    between two ways to the same map, order nothing.
+    between two ways to the same map, order nothing. (SciPy's `rankdata` takes 2.4 s to import.)
     """
     largest = float(np.abs(values).max())
     steps = np.rint(values.astype(np.float64) / (largest * ROUNDING)) if largest else values

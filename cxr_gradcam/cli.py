@@ -178,9 +178,8 @@ def evaluate(
             try:
                 metrics = evaluate_samples(
                     load_classifier(path, device=device),
-                    [(sample.path, sample.label) for sample in samples],
+                    samples,
                     out,
-                    groups=[sample.group for sample in samples],
                     progress=lambda share: bar.update(task, completed=round(share * len(samples))),
                 )
             except NothingReadError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from io import TextIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,6 +37,7 @@ __all__ = [
     "RadiographError",
     "load_radiograph",
     "looks_readable",
+    "radiograph_or_reason",
 ]
 
 READABLE_SUFFIXES = (
@@ -52,7 +54,8 @@ class Radiograph:
         pixels: float32 (H, W) in [0, 1], C-contiguous, read-only; air dark, bone bright.
         name: The file's name without its folder, for captions.
         format: What the file was: "PNG", "JPEG", "TIFF", "BMP", "WEBP", "DICOM" or "array".
-        digest: SHA-256 of the file's bytes in hexadecimal, a key for caches.
+        digest: SHA-256 in hexadecimal, a key for caches: of the file's bytes, or of the pixels
+            where there was no file.
         notes: Plain sentences worth telling the user about how the file was read.
     """
 
@@ -109,7 +112,8 @@ def load_radiograph(
 
     Args:
         source: A path, the file's bytes, or an open binary file (read from its start).
-        name: The name to show; by default the file's own name without its folder.
+        name: The name to show; by default the file's own name without its folder, or "uploaded
+            picture" where it has none.
 
     Returns:
         The radiograph, upright and grey, with notes on what the user should know.
@@ -127,6 +131,14 @@ def load_radiograph(
         raise RadiographError(f"{subject} is blank, all of one grey: choose another file.")
     digest = hashlib.sha256(data).hexdigest()
     return Radiograph(_frozen(grey), name or "uploaded picture", format, digest, tuple(notes))
+
+
+def radiograph_or_reason(path: str | os.PathLike[str]) -> Radiograph | str:
+    """Read one radiograph, or return the sentence that says why it cannot be read."""
+    try:
+        return load_radiograph(path)
+    except RadiographError as error:
+        return str(error)  # the exception itself would keep what was read of the file
 
 
 def looks_readable(path: Path) -> bool:
@@ -193,6 +205,8 @@ def _read_bytes(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
             raise IsADirectoryError
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
+    if isinstance(source, TextIOBase):  # type: ignore[unreachable]
+        raise TypeError("The file is open as text: open it in binary mode ('rb').")
     if not hasattr(source, "read"):
         raise TypeError(
             f"A {type(source).__name__} is no file: give a path, bytes or an open file, and pixels "
@@ -200,7 +214,4 @@ def _read_bytes(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
         )
     if source.seekable():
         source.seek(0)  # an upload that was looked at before stands at its end
-    data: object = source.read(MAX_FILE_BYTES + 1)
-    if not isinstance(data, bytes):
-        raise TypeError("open the file in binary mode ('rb')")
-    return data
+    return bytes(source.read(MAX_FILE_BYTES + 1))

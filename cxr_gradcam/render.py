@@ -61,6 +61,17 @@ def to_grey(radiograph: Radiograph) -> np.ndarray:
     return np.rint(radiograph.pixels * 255).astype(np.uint8)
 
 
+def shrunk(radiograph: Radiograph, longest: int) -> Radiograph:
+    """Return a radiograph with at most `longest` pixels on its longer side; itself if it has."""
+    share = longest / max(radiograph.height, radiograph.width)
+    if share >= 1:
+        return radiograph
+    size = (max(1, round(radiograph.width * share)), max(1, round(radiograph.height * share)))
+    pixels = cv2.resize(radiograph.pixels, size, interpolation=cv2.INTER_AREA)
+    # Averages of values in [0, 1] can leave it by a rounding error.
+    return Radiograph.from_array(np.clip(pixels, 0, 1), name=radiograph.name)
+
+
 def overlay(
     radiograph: Radiograph,
     heatmap: np.ndarray,

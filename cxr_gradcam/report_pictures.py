@@ -11,7 +11,7 @@ import numpy as np
 from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.export import Settings
 from cxr_gradcam.radiograph import Radiograph
-from cxr_gradcam.render import colormap_table, overlay, to_grey, unpainted
+from cxr_gradcam.render import colormap_table, overlay, shrunk, to_grey, unpainted
 
 LONGEST_SIDE = 700  # pixels; a picture of a report is at most some 90 mm wide on paper
 JPEG_QUALITY = 88
@@ -37,14 +37,7 @@ class Miniature:
     @classmethod
     def of(cls, radiograph: Radiograph, explanation: Explanation) -> Miniature:
         """Shrink a radiograph, if it is larger."""
-        share = LONGEST_SIDE / max(radiograph.height, radiograph.width)
-        if share >= 1:
-            return cls(radiograph, explanation)
-        size = (max(1, round(radiograph.width * share)), max(1, round(radiograph.height * share)))
-        pixels = cv2.resize(radiograph.pixels, size, interpolation=cv2.INTER_AREA)
-        # Averages of values in [0, 1] can leave it by a rounding error.
-        small = Radiograph.from_array(np.clip(pixels, 0, 1), name=radiograph.name)
-        return cls(small, explanation)
+        return cls(shrunk(radiograph, LONGEST_SIDE), explanation)
 
     def film(self) -> str:
         """Return the radiograph as a data URI."""

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from cxr_gradcam.cores import usable_cores
 from cxr_gradcam.dataset import SPLITS, Dataset, DatasetError
 from cxr_gradcam.dataset_report import Report
 from cxr_gradcam.duplicates import HASH_BITS, Bits, group_duplicates, perceptual_hash
 from cxr_gradcam.files import write_whole
 from cxr_gradcam.radiograph import RadiographError, load_radiograph
 from cxr_gradcam.stratify import TooFewGroupsError, share_groups
+from cxr_gradcam.threads import in_order, usable_cores
 
 Progress = Callable[[float], None]
 
@@ -165,9 +165,10 @@ def _read_samples(
 
 def _hash_files(paths: Sequence[Path]) -> Generator[Bits | str, None, None]:
     """Give the hash of each file, or why it cannot be read, in order."""
-    pool = ThreadPoolExecutor(min(_MAX_READERS, usable_cores()))
+    readers = min(_MAX_READERS, usable_cores())
+    pool = ThreadPoolExecutor(readers)
     try:
-        yield from pool.map(_hash_file, paths)
+        yield from in_order(pool, _hash_file, paths, 16 * readers)
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -10,8 +10,6 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -514,22 +512,6 @@ def test_nothing_found_names_the_folder(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------- bounded, stopped, shared
-
-
-def test_in_order_takes_no_more_than_it_may() -> None:
-    taken = given = 0
-
-    def items() -> Iterator[int]:
-        nonlocal taken
-        for taken in range(1, 101):
-            assert taken - given <= 4
-            yield taken
-
-    with ThreadPoolExecutor(2) as pool:
-        for number in pipeline.in_order(pool, lambda item: -item, items(), ahead=3):
-            given += 1
-            assert number == -given
-    assert given == 100
 
 
 def test_radiographs_in_memory_do_not_grow_with_the_files(

@@ -9,13 +9,12 @@ small batches that keeps cores busier than sharing every small operation out.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -27,10 +26,9 @@ from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.export import Settings
 from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
 from cxr_gradcam.render import colormap_table
+from cxr_gradcam.threads import in_order
 
 Numbered = tuple[int, Job]
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 class _StoppedError(Exception):
@@ -118,19 +116,6 @@ def explain_files(
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-
-
-def in_order(
-    pool: ThreadPoolExecutor, function: Callable[[_In], _Out], items: Iterable[_In], ahead: int
-) -> Iterator[_Out]:
-    """Map in threads, in order, with at most `ahead` items waiting besides the one asked for."""
-    pending: deque[Future[_Out]] = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) > ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
 
 
 @contextmanager

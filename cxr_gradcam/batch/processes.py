@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from cxr_gradcam.cores import usable_cores
+from cxr_gradcam.threads import usable_cores
 
 # The last process waits for the first one at the end: as long as one run may take.
 _PATIENCE = timedelta(days=14)

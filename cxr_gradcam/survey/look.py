@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.explanation import Explanation
-from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
+from cxr_gradcam.radiograph import Radiograph, radiograph_or_reason
 from cxr_gradcam.survey.folder import Film
 
 SQUARE = 64  # side of the common square on which films and heatmaps are averaged
@@ -77,10 +77,7 @@ class Looks:
 
 def read_film(film: Film) -> Read:
     """Read a film, or return the sentence that says why it cannot be read."""
-    try:
-        return load_radiograph(film.path)
-    except RadiographError as error:
-        return str(error)  # an exception would keep what was read of the file
+    return radiograph_or_reason(film.path)
 
 
 def look_at(explainer: Explainer, films: Sequence[Film], read: Sequence[Read]) -> Looks:

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from cxr_gradcam.batch.pipeline import in_order
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.survey.folder import Film, Folder
 from cxr_gradcam.survey.look import Looks, Read, look_at, read_film
 from cxr_gradcam.survey.means import Mean, Sums
 from cxr_gradcam.survey.results import Results, true_classes
 from cxr_gradcam.survey.store import Store
+from cxr_gradcam.threads import in_order
 
 BATCH = 8  # films in one pass: visitors who explain a film meanwhile wait for no longer one
 SAVE_SECONDS = 10.0  # what a killed server loses at most

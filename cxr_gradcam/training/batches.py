@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -13,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional as F
 
+from cxr_gradcam.threads import in_order
 from cxr_gradcam.training.augmentation import Blend, Draws, augment, draw, draw_blend, to_unit, warp
 from cxr_gradcam.training.config import Config
 from cxr_gradcam.training.images import Images, Indices, Plan, Purpose, share_of
@@ -132,20 +132,16 @@ class BatchMaker:
         # On a stream of its own, or each copy to the GPU would wait for the steps before it.
         stream = torch.cuda.Stream(self.accelerator.device)  # type: ignore[no-untyped-call]
 
-        def make_aside(step: int, indices: Indices) -> tuple[int, Batch, torch.cuda.Event]:
+        def make_aside(asked: tuple[int, Indices]) -> tuple[int, Batch, torch.cuda.Event]:
+            step, indices = asked
             with torch.cuda.stream(stream):
                 batch = self.make(epoch, step, indices)
             return step, batch, stream.record_event()
 
-        waiting: deque[Future[tuple[int, Batch, torch.cuda.Event]]] = deque()
         pool = ThreadPoolExecutor(_MAKERS)
         try:
-            for step, indices in steps:
-                waiting.append(pool.submit(make_aside, step, indices))
-                if len(waiting) > _MADE_AHEAD:
-                    yield _taken_over(*waiting.popleft().result())
-            while waiting:
-                yield _taken_over(*waiting.popleft().result())
+            for made in in_order(pool, make_aside, steps, _MADE_AHEAD):
+                yield _taken_over(*made)
         finally:
             pool.shutdown(cancel_futures=True)
 

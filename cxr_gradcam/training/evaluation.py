@@ -10,7 +10,7 @@ from typing import Any
 from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.dataset import DatasetError, read_dataset
 from cxr_gradcam.explainer import Explainer
-from cxr_gradcam.radiograph import Radiograph, RadiographError, load_radiograph
+from cxr_gradcam.radiograph import Radiograph, radiograph_or_reason
 from cxr_gradcam.splits import SPLITS_FILE, Sample, Splits, load_splits
 from cxr_gradcam.training.report import PREDICTIONS, Prediction, write_predictions, write_report
 from cxr_gradcam.training.scores import evaluate_logits
@@ -20,18 +20,13 @@ class NothingReadError(ValueError):
     """Not one of the files can be read. One sentence: what is wrong and where it says more."""
 
 
-LabelledFile = tuple[str | Path, str | int]
-
-
 def evaluate_samples(
     classifier: Classifier,
-    samples: Sequence[LabelledFile],
+    samples: Sequence[Sample],
     out: Path,
     *,
-    groups: Sequence[int] | None = None,
     batch_size: int = 8,
     bootstrap: int = 1000,
-    seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a classifier on labelled files and leave the report in a folder.
@@ -42,11 +37,11 @@ def evaluate_samples(
 
     Args:
         classifier: what to evaluate, with its own temperature.
-        samples: (path, label) pairs; a label is a class name or its index.
+        samples: files of the classifier's classes; those of one group are near-duplicates, and are
+            drawn together for the intervals.
         out: the folder; made if missing, earlier reports in it are replaced.
-        groups: one number per file, equal for near-duplicates; as in `evaluate_logits`.
         batch_size: films in one forward pass.
-        bootstrap, seed: as in `evaluate_logits`.
+        bootstrap: as in `evaluate_logits`.
         progress: called with the share of the files done, from 0 to 1.
 
     Returns:
@@ -58,20 +53,20 @@ def evaluate_samples(
         OSError: when the report cannot be written.
     """
     names = classifier.class_names
-    truths = [_class_index(label, names) for _, label in samples]
+    if not samples:
+        raise ValueError("There is no file to evaluate: check the folder and the split.")
+    truths = [_class_index(sample.label, names) for sample in samples]
     explainer = Explainer(classifier)
     predictions: list[Prediction] = []
     with ThreadPoolExecutor(2, "read") as pool:
         for start in range(0, len(samples), batch_size):
             batch = slice(start, start + batch_size)
-            paths = [Path(path) for path, _ in samples[batch]]
-            read = list(pool.map(_read, paths))
+            paths = [sample.path for sample in samples[batch]]
+            read = list(pool.map(radiograph_or_reason, paths))
             predictions += _predict(explainer, paths, truths[batch], read)
             if progress:
                 progress(len(predictions) / len(samples))
     known = [i for i, prediction in enumerate(predictions) if not prediction.error]
-    if not samples:
-        raise ValueError("There is no file to evaluate: check the folder and the split.")
     if not known:
         out.mkdir(parents=True, exist_ok=True)
         write_predictions(predictions, names, out / PREDICTIONS)
@@ -84,9 +79,8 @@ def evaluate_samples(
         [predictions[i].label for i in known],
         names,
         temperature=classifier.temperature,
-        groups=None if groups is None else [groups[i] for i in known],
+        groups=[samples[i].group for i in known],
         bootstrap=bootstrap,
-        seed=seed,
     )
     metrics |= {"unreadable": len(predictions) - len(known), "checkpoint": classifier.digest}
     write_report(explainer, metrics, predictions, out)
@@ -135,24 +129,13 @@ def _saved_splits(path: Path, data: Path) -> Splits | None:
         return None
 
 
-def _class_index(label: str | int, names: Sequence[str]) -> int:
-    if isinstance(label, str):
-        if label in names:
-            return list(names).index(label)
-    elif 0 <= label < len(names):
-        return int(label)
-    raise ValueError(
-        f"The data has the class {label!r}, the checkpoint knows {', '.join(names)}: "
-        "rename the folder or choose another checkpoint."
-    )
-
-
-def _read(path: Path) -> Radiograph | str:
-    """Read a film, or return the sentence that says why it cannot be read."""
-    try:
-        return load_radiograph(path)
-    except RadiographError as error:
-        return str(error)
+def _class_index(label: str, names: Sequence[str]) -> int:
+    if label not in names:
+        raise ValueError(
+            f"The data has the class {label!r}, the checkpoint knows {', '.join(names)}: "
+            "rename the folder or choose another checkpoint."
+        )
+    return names.index(label)
 
 
 def _predict(

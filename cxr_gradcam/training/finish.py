@@ -65,9 +65,8 @@ def finish(
 
         scores = evaluate_samples(
             classifier,
-            [(sample.path, sample.label) for sample in run.splits.test],
+            run.splits.test,
             run.out / EVALUATION,
-            groups=[sample.group for sample in run.splits.test],
             progress=report_share,
         )
     run.display.say(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from cxr_gradcam.phantom import CLASS_NAMES, Phantom, draw_phantom
 from cxr_gradcam.preprocess import Letterbox
 from cxr_gradcam.radiograph import RadiographError, load_radiograph
 from cxr_gradcam.splits import Sample
+from cxr_gradcam.threads import in_order
 from cxr_gradcam.training.config import TrainingError
 
 Indices = npt.NDArray[np.int64]
@@ -88,17 +88,14 @@ def load_images(
     """
     pixels = np.empty((len(samples), size, size), np.uint8)
 
-    def read(path: Path) -> npt.NDArray[np.uint8]:
-        return _squared(load_radiograph(path).pixels, size)
+    def read(sample: Sample) -> npt.NDArray[np.uint8]:
+        return _squared(load_radiograph(sample.path).pixels, size)
 
     with ThreadPoolExecutor(readers) as pool:
         try:
-            # A window of tasks, so that the first error, or a signal, is not waited for long.
-            for start in range(0, len(samples), 16 * readers):
-                paths = [one.path for one in samples[start : start + 16 * readers]]
-                for i, square in enumerate(pool.map(read, paths), start):
-                    pixels[i] = square
-                    on_image()
+            for i, square in enumerate(in_order(pool, read, samples, 16 * readers)):
+                pixels[i] = square
+                on_image()
         except RadiographError as error:
             raise TrainingError(
                 f"A training image is gone or damaged since the data was split: {error} "

@@ -13,11 +13,11 @@ from typing import Any
 from accelerate import Accelerator
 
 from cxr_gradcam.checkpoint import Checkpoint
-from cxr_gradcam.cores import usable_cores
 from cxr_gradcam.dataset import Dataset, DatasetError, read_dataset
 from cxr_gradcam.files import write_whole
 from cxr_gradcam.phantom import CLASS_NAMES as PHANTOM_CLASSES
 from cxr_gradcam.splits import SPLITS_FILE, Sample, Splits, load_splits, save_splits, split_dataset
+from cxr_gradcam.threads import usable_cores
 from cxr_gradcam.training.config import (
     CONFIG_FILE,
     Config,

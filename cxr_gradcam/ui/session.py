@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
-import cv2
 import numpy as np
 import streamlit as st
 
 from cxr_gradcam.explainer import Explainer, Progress
 from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.radiograph import Radiograph
+from cxr_gradcam.render import shrunk
 from cxr_gradcam.ui.cache import Cache
 
 MAX_EXPLANATIONS = 64  # a few hundred kB each at most
@@ -160,21 +160,13 @@ def explain(
 
 
 def shrink(radiograph: Radiograph, longest: int) -> Radiograph:
-    """Return the radiograph with at most `longest` pixels on its longer side, for a screen."""
+    """Return what `render.shrunk` does, for a screen, or remember having done so."""
     if max(radiograph.height, radiograph.width) <= longest:
         return radiograph
     if _SMALL not in st.session_state:
         st.session_state[_SMALL] = Cache(8)
     cache = cast("Cache[Radiograph]", st.session_state[_SMALL])
-    return cache.get((radiograph.digest, longest), lambda: _shrunk(radiograph, longest))
-
-
-def _shrunk(radiograph: Radiograph, longest: int) -> Radiograph:
-    share = longest / max(radiograph.height, radiograph.width)
-    size = (max(1, round(radiograph.width * share)), max(1, round(radiograph.height * share)))
-    pixels = cv2.resize(radiograph.pixels, size, interpolation=cv2.INTER_AREA)
-    # Averages of values in [0, 1] can leave it by a rounding error.
-    return Radiograph.from_array(np.clip(pixels, 0, 1), name=radiograph.name)
+    return cache.get((radiograph.digest, longest), lambda: shrunk(radiograph, longest))
 
 
 def _pixels(radiograph: Radiograph) -> int:

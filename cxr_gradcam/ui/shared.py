@@ -12,13 +12,13 @@ import streamlit as st
 import torch
 
 from cxr_gradcam.classifier import load_classifier
-from cxr_gradcam.cores import usable_cores
 from cxr_gradcam.dataset import Dataset, find_dataset
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, Phantom, draw_patient_phantoms, draw_phantom
 from cxr_gradcam.render import to_grey
 from cxr_gradcam.survey.phantoms import phantom_place
 from cxr_gradcam.survey.store import cache_folder
+from cxr_gradcam.threads import usable_cores
 from cxr_gradcam.ui import session
 from cxr_gradcam.ui.components.picture import encode_png
 from cxr_gradcam.ui.models import list_models

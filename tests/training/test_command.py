@@ -252,7 +252,7 @@ def test_a_signal_ends_the_last_evaluation_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "run"
-    read = evaluation._read
+    read = evaluation.radiograph_or_reason
     signals = [signal.SIGINT]
 
     def read_as_a_signal_comes(path: Path) -> Any:
@@ -260,7 +260,7 @@ def test_a_signal_ends_the_last_evaluation_too(
             os.kill(os.getpid(), signals.pop())
         return read(path)
 
-    monkeypatch.setattr(evaluation, "_read", read_as_a_signal_comes)
+    monkeypatch.setattr(evaluation, "radiograph_or_reason", read_as_a_signal_comes)
     arguments = ["--data", str(few_phantoms), "--out", str(out), "--input-size", "64"]
     assert train.main([*arguments, "--epochs", "0"]) == 130
     assert "Stopped with all saved" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from cxr_gradcam.dataset import DatasetError, read_dataset
 from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.phantom import CLASS_NAMES, write_phantoms
 from cxr_gradcam.radiograph import load_radiograph
-from cxr_gradcam.splits import SPLITS_FILE, save_splits, split_dataset
+from cxr_gradcam.splits import SPLITS_FILE, Sample, save_splits, split_dataset
 from cxr_gradcam.training import scores
 from cxr_gradcam.training.evaluation import evaluate_samples, find_samples
 from cxr_gradcam.training.report import (
@@ -351,15 +351,15 @@ def test_calibration_error_of_honest_probabilities_is_small() -> None:
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, str]]:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     """Eight small phantoms with their classes."""
     paths = write_phantoms(tmp_path_factory.mktemp("phantoms"), 8, size=96)
-    return [(path, path.parents[1].name) for path in paths]
+    return [Sample(path, path.parents[1].name, group) for group, path in enumerate(paths)]
 
 
 @pytest.fixture(scope="module")
 def report(
-    drawn: list[tuple[Path, str]], classifier: Classifier, tmp_path_factory: pytest.TempPathFactory
+    drawn: list[Sample], classifier: Classifier, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any], list[float]]:
     """A report of the phantoms and a file that is none: its folder, what it says, the progress."""
     folder = tmp_path_factory.mktemp("report")
@@ -367,9 +367,13 @@ def report(
     broken.write_bytes(b"no picture")
     shares: list[float] = []
     said = evaluate_samples(
-        classifier, [*drawn[:3], (broken, "Normal"), *drawn[3:]], folder / "deep" / "out",
-        batch_size=4, bootstrap=20, progress=shares.append,
-    )  # fmt: skip
+        classifier,
+        [*drawn[:3], Sample(broken, "Normal", 8), *drawn[3:]],
+        folder / "deep" / "out",
+        batch_size=4,
+        bootstrap=20,
+        progress=shares.append,
+    )
     return folder / "deep" / "out", said, shares
 
 
@@ -393,14 +397,14 @@ def test_the_report_is_complete(report: tuple[Path, dict[str, Any], list[float]]
 
 def test_predictions_are_what_the_explainer_says(
     report: tuple[Path, dict[str, Any], list[float]],
-    drawn: list[tuple[Path, str]],
+    drawn: list[Sample],
     explainer: Explainer,
 ) -> None:
     with (report[0] / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["file", "label", "predicted", *CLASS_NAMES, "error"]
-    assert [row["file"] for row in rows if not row["error"]] == [str(path) for path, _ in drawn]
-    assert [row["label"] for row in rows if not row["error"]] == [label for _, label in drawn]
+    assert [row["file"] for row in rows if not row["error"]] == [str(one.path) for one in drawn]
+    assert [row["label"] for row in rows if not row["error"]] == [one.label for one in drawn]
     broken = rows[3]
     assert broken["error"].startswith("broken.png ")
     assert broken["predicted"] == broken["COVID"] == ""
@@ -413,20 +417,11 @@ def test_predictions_are_what_the_explainer_says(
     assert report[1]["accuracy"]["value"] == right / 8
 
 
-def test_labels_may_be_names_or_numbers(
-    drawn: list[tuple[Path, str]], classifier: Classifier, tmp_path: Path
-) -> None:
-    named = evaluate_samples(classifier, drawn[:4], tmp_path / "a", bootstrap=5)
-    numbers = [(path, CLASS_NAMES.index(label)) for path, label in drawn[:4]]
-    assert evaluate_samples(classifier, numbers, tmp_path / "b", bootstrap=5) == named
-
-
 def test_a_class_the_checkpoint_does_not_know(
-    drawn: list[tuple[Path, str]], classifier: Classifier, tmp_path: Path
+    drawn: list[Sample], classifier: Classifier, tmp_path: Path
 ) -> None:
-    for label in ("Flu", 4, -1):
-        with pytest.raises(ValueError, match="the checkpoint knows COVID, Lung_Opacity"):
-            evaluate_samples(classifier, [(drawn[0][0], label)], tmp_path / "out")
+    with pytest.raises(ValueError, match="the checkpoint knows COVID, Lung_Opacity"):
+        evaluate_samples(classifier, [replace(drawn[0], label="Flu")], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -434,11 +429,11 @@ def test_nothing_to_evaluate(classifier: Classifier, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no file to evaluate"):
         evaluate_samples(classifier, [], tmp_path / "out")
     with pytest.raises(ValueError, match="None of the 1 files can be read"):
-        evaluate_samples(classifier, [(tmp_path / "gone.png", 0)], tmp_path / "out")
+        evaluate_samples(classifier, [Sample(tmp_path / "gone.png", "COVID", 0)], tmp_path / "out")
 
 
 def test_a_report_that_cannot_be_written(
-    drawn: list[tuple[Path, str]], classifier: Classifier, tmp_path: Path
+    drawn: list[Sample], classifier: Classifier, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
@@ -518,8 +513,8 @@ def prediction(path: Path, label: int, probabilities: tuple[float, ...]) -> Pred
     return Prediction(path, label, tuple(np.log(probabilities)), probabilities)
 
 
-def test_worst_errors_come_first(drawn: list[tuple[Path, str]], explainer: Explainer) -> None:
-    paths = [path for path, _ in drawn]
+def test_worst_errors_come_first(drawn: list[Sample], explainer: Explainer) -> None:
+    paths = [one.path for one in drawn]
     figure = worst_errors_figure(
         explainer,
         [
@@ -537,9 +532,7 @@ def test_worst_errors_come_first(drawn: list[tuple[Path, str]], explainer: Expla
     assert len(figure.axes) == 6  # two errors, three pictures each
 
 
-def test_the_note_of_an_empty_map_lies_in_its_picture(
-    drawn: list[tuple[Path, str]], tmp_path: Path
-) -> None:
+def test_the_note_of_an_empty_map_lies_in_its_picture(drawn: list[Sample], tmp_path: Path) -> None:
     """Below it, it would lie on the title of the next film, or be cut off by the sheet's edge."""
     checkpoint = load_checkpoint()
     weights = dict(checkpoint.weights)
@@ -552,7 +545,7 @@ def test_the_note_of_an_empty_map_lies_in_its_picture(
     explainer = Explainer(load_classifier(tmp_path / "blind.safetensors"))
     sure = (0.9997, 0.0001, 0.0001, 0.0001)
     names = (f"{'long' * 20}.png", "肺.png", "c.png")
-    films = [Path(shutil.copy(drawn[0][0], tmp_path / name)) for name in names]
+    films = [Path(shutil.copy(drawn[0].path, tmp_path / name)) for name in names]
     figure = worst_errors_figure(explainer, [prediction(path, 3, sure) for path in films])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -573,8 +566,6 @@ def test_errors_that_have_vanished_are_not_said_to_be_shown(
     assert "1 of 1 film classified wrongly; the worst can no longer be read." in said
 
 
-def test_no_errors_is_worth_a_sheet_too(
-    drawn: list[tuple[Path, str]], explainer: Explainer
-) -> None:
-    figure = worst_errors_figure(explainer, [prediction(drawn[0][0], 0, (0.7, 0.1, 0.1, 0.1))])
+def test_no_errors_is_worth_a_sheet_too(drawn: list[Sample], explainer: Explainer) -> None:
+    figure = worst_errors_figure(explainer, [prediction(drawn[0].path, 0, (0.7, 0.1, 0.1, 0.1))])
     assert "No errors among 1 film." in texts(figure)

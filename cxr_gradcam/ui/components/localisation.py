@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import streamlit as st
 
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.localisation import Localisation, localise
-from cxr_gradcam.ui.components.picture import note
+from cxr_gradcam.ui.components.picture import note, tiles
 from cxr_gradcam.ui.session import Keys, Shown
 from cxr_gradcam.words import class_label, knows_no_class
 
@@ -45,12 +43,7 @@ def findings(shown: Shown, explanation: Explanation, class_name: str, layer: str
     if not found.has_heat:
         note(NO_HEAT)
         return
-    tiles = "".join(
-        f'<div><p class="cxr-note">{escape(name)}</p><p class="cxr-value">{escape(value)}</p>'
-        f'<p class="cxr-note">{escape(words)}</p></div>'
-        for name, value, words in in_words(found)
-    )
-    st.html(f'<div class="cxr-tiles cxr-findings">{tiles}</div>')
+    tiles(in_words(found), "cxr-findings")
     note(_caution(shown, explanation, class_name))
 
 

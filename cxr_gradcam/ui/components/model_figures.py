@@ -7,12 +7,11 @@ names and makes sense. The rest is left out, and a checkpoint that says nothing 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any, cast
 
 import streamlit as st
 
-from cxr_gradcam.ui.components.picture import note, section
+from cxr_gradcam.ui.components.picture import note, section, tiles
 from cxr_gradcam.ui.components.table import table
 from cxr_gradcam.words import class_label
 
@@ -47,7 +46,7 @@ def figures(metrics: Mapping[str, Any], class_names: Sequence[str]) -> None:
     count = part.get("n")
     if isinstance(count, int):
         overall.insert(0, ("Films", f"{count:,}", ""))
-    _tiles([*overall, *_calibration(part)])
+    tiles([*overall, *_calibration(part)])
     with st.container(key="model_tables", horizontal=True, gap="medium"):
         with st.container():
             _class_table(part, class_names)
@@ -82,16 +81,6 @@ def _best_part(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         if _mapping(metrics.get(name)):
             return words, _mapping(metrics[name])
     return ("", metrics) if "accuracy" in metrics else ("", {})
-
-
-def _tiles(values: Sequence[tuple[str, str, str]]) -> None:
-    """Draw few values large, each under its name."""
-    tiles = "".join(
-        f'<div><p class="cxr-note">{escape(name)}</p><p class="cxr-value">{escape(value)}</p>'
-        f'<p class="cxr-note">{escape(aside)}</p></div>'
-        for name, value, aside in values
-    )
-    st.html(f'<div class="cxr-tiles">{tiles}</div>')
 
 
 def _calibration(part: Mapping[str, Any]) -> list[tuple[str, str, str]]:

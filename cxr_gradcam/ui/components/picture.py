@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 import cv2
@@ -34,6 +35,21 @@ def note(text: str) -> None:
 def section(title: str, aside: str) -> None:
     """Draw the heading of a part of the page; plain text."""
     st.html(f'<h2 class="cxr-section">{escape(title)} <span>{escape(aside)}</span></h2>')
+
+
+def tiles(values: Sequence[tuple[str, str, str]], kind: str = "") -> None:
+    """Draw few values large.
+
+    Args:
+        values: for each what it is, the value, and what it means; plain text.
+        kind: a further class of the page's style.
+    """
+    boxes = "".join(
+        f'<div><p class="cxr-note">{escape(name)}</p><p class="cxr-value">{escape(value)}</p>'
+        f'<p class="cxr-note">{escape(meaning)}</p></div>'
+        for name, value, meaning in values
+    )
+    st.html(f'<div class="cxr-tiles {kind}">{boxes}</div>')
 
 
 def picture(pixels: np.ndarray, title: str, alt: str, aside: str = "") -> None:

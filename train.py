@@ -70,10 +70,12 @@ def train(
         float | None, _option("The learning rate climbs for so long, then falls.", "1.0")
     ] = None,
     clip_norm: Annotated[float | None, _option("Longest gradient.", "1.0")] = None,
-    ema_decay: Annotated[float | None, _option("Of the average of the weights.", "0.999")] = None,
+    ema_decay: Annotated[
+        float | None, _option("Of the average of the weights, below 1.", "0.999")
+    ] = None,
     label_smoothing: Annotated[float | None, _option("Share of the target.", "0.05")] = None,
     balance: Annotated[
-        float | None, _option("Weigh classes by count to the power of minus this.", "0.5")
+        float | None, _option("Weigh classes by count to the power of minus this, 0 to 1.", "0.5")
     ] = None,
     augmentation: Annotated[
         float | None, _option("Strength: 0 is none, 1 usual, 2 the most.", "1.0")
@@ -86,7 +88,7 @@ def train(
         _option("Checkpoint to learn from too; name several, and they take turns.", "none", "NAME"),
     ] = None,
     teacher_share: Annotated[
-        float | None, _option("Of the target that a teacher gives.", "0.7")
+        float | None, _option("Of the target that a teacher gives, 0 to 1.", "0.7")
     ] = None,
     freeze_until: Annotated[
         str | None, _option("Train only what follows this layer.", "train all", "LAYER")
@@ -109,14 +111,18 @@ def train(
         str | None, _option("auto (bf16 where it is fast), bf16 or fp32.", "auto", "NAME")
     ] = None,
     compile: Annotated[
-        bool | None, _option("A slow start, then more images/s.", "no-compile")
+        bool | None, _option("A slow start, then perhaps more images/s.", "no-compile")
     ] = None,
     save_every: Annotated[int | None, _option("Steps between saved states.", "200")] = None,
     seed: Annotated[int | None, _option("Of everything random.", "0")] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     max_minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="Train for so long, evaluate, and leave the rest to --resume."),
+        typer.Option(
+            min=0,
+            help="Stop so long after the start, reading included, and leave the rest to --resume; "
+            "the best epoch, if there is one, is evaluated.",
+        ),
     ] = None,
 ) -> None:
     """Fine-tune DenseNet-121 on a folder of radiographs. Research use only, not for clinical use.

@@ -26,7 +26,7 @@ def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:
 
 
 def gradcam_plus_plus(activation: Tensor, gradient: Tensor) -> Tensor:
-    """Grad-CAM++: w_k = sum_ij alpha_kij relu(g_kij). In logits.
+    """Grad-CAM++: relu(sum_k w_k A_k), w_k = sum_ij alpha_kij relu(g_kij). In logits.
 
     alpha = g^2 / (2 g^2 + (sum_ab A_kab) g^3), and 0 where g = 0. Dividing by g^2 first,
     alpha = 1 / (2 + (sum_ab A_kab) g), keeps the cube of a small gradient from underflowing.
@@ -41,7 +41,10 @@ def gradcam_plus_plus(activation: Tensor, gradient: Tensor) -> Tensor:
 
 
 def xgradcam(activation: Tensor, gradient: Tensor) -> Tensor:
-    """XGrad-CAM: w_k = sum_ij A_kij g_kij / sum_ij A_kij, 0 where that sum is 0. In logits.
+    """XGrad-CAM: relu(sum_k w_k A_k), w_k = sum_ij A_kij g_kij / sum_ij A_kij. In logits.
+
+    Where that sum is 0, w_k counts as 0. Its authors mean activations after a ReLU: in one of both
+    signs the sum may nearly cancel, and such a channel then rules the map.
 
     Fu et al. 2020, arXiv 2008.02312.
     """
@@ -70,8 +73,9 @@ def layercam(activation: Tensor, gradient: Tensor) -> Tensor:
 def eigencam(activation: Tensor) -> Tensor:
     """Eigen-CAM: relu of the cells' projection on the first right singular vector. In activation.
 
-    It knows no class. A singular vector's sign is arbitrary: here the map is turned so that its
-    cells sum to a positive number.
+    It knows no class. As in the paper the cells are not centred, so that an activation that is the
+    same everywhere is hot everywhere. A singular vector's sign is arbitrary: here the map is turned
+    so that its cells do not sum to less than 0.
 
     Muhammad and Yeasin 2020, arXiv 2008.00299.
     """

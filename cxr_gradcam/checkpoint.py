@@ -38,7 +38,8 @@ class Checkpoint:
     """A network's weights with what one must know to use them.
 
     Attributes:
-        weights: torchvision's `densenet121` state dict; floating-point values in fp16 or fp32.
+        weights: torchvision's `densenet121` state dict; floating-point values in fp16 or fp32 (bf16
+            and fp64 are read, too, and never written).
         class_names: the classes in the order of the logits.
         input_size: side of the square model input in pixels, a multiple of 32.
         mean, std: per channel, for intensities in [0, 1].
@@ -305,7 +306,7 @@ def _check_weights(path: Path, checkpoint: Checkpoint) -> None:
         if value.dtype not in wanted:
             raise CheckpointError(
                 f"{_named(path)} has {name} as {value.dtype}: "
-                "choose a checkpoint with fp16 or fp32 weights."
+                "choose a checkpoint with floating-point weights."
             )
     # One look at all numbers together: 600 looks at small tensors take seconds on a busy machine.
     numbers = [

@@ -32,7 +32,7 @@ class Classifier:
 
     Raises:
         TypeError: when it is no checkpoint.
-        ValueError: for another dtype, or weights of another network.
+        ValueError: for another dtype, or weights that lack one of a DenseNet's.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Classifier:
         return self.network.layers
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return calibrated probabilities, (N, classes) from logits of the same shape."""
+        """Return calibrated probabilities in [0, 1] from logits, both floats (N, classes)."""
         return torch.softmax(logits / self.temperature, dim=1)
 
 

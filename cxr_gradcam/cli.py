@@ -1,7 +1,8 @@
 """The command line: `python -m cxr_gradcam explain | evaluate | phantom`.
 
 Exit codes: 0 all went well; 1 some file could not be read, the others are done; 2 wrong usage, or
-results that cannot be written; 128 + the signal's number when stopped. What needs PyTorch is
+results that cannot be made (memory, a lost process) or written; 128 + the signal's number when
+stopped. What needs PyTorch is
 imported inside the commands, so that help comes at once.
 """
 
@@ -211,10 +212,12 @@ def _in_words(metrics: Mapping[str, Any], out: Path) -> str:
 
 @app.command()
 def phantom(
-    out: Annotated[Path, typer.Option(help="Folder for images and masks; made if missing.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for images, lung masks and lesions; made if missing.")
+    ],
     count: Annotated[int, typer.Option(min=1, help="How many; the classes take turns.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Of the first; same seed, same pictures.")] = 0,
-    size: Annotated[int, typer.Option(help="Side in pixels.")] = 256,
+    size: Annotated[int, typer.Option(help="Side in pixels, 64 to 4096.")] = 256,
 ) -> None:
     """Draw synthetic radiographs with known lesions, in the layout of a dataset folder."""
     with _stoppable(f"Stopped: what was drawn so far is in {out}."):

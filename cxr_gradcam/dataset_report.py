@@ -21,7 +21,7 @@ class Report:
         groups_across_splits: how many lie in several of the splits that the folder came with.
         unreadable: file, relative to the folder -> why it cannot be read; these are left out.
         splits: split -> class -> how many images.
-        no_images: folders beside the classes that hold no images themselves.
+        no_images: folders that were left out, as `Dataset.no_images`.
     """
 
     images: Mapping[str, int]

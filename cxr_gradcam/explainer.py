@@ -25,6 +25,8 @@ Progress = Callable[[float], None]
 class Question:
     """One thing to ask of a forward pass; any number of them share it in `Explainer.compare`.
 
+    What it names is checked when it is asked.
+
     Attributes:
         method: a key of `cam.METHODS`.
         classes: the classes to explain; None for all (but the contrast).
@@ -78,6 +80,9 @@ class Explainer:
             contrast: a class r: explain y_c - y_r, why c rather than r. Gradient methods only.
             progress: called with the share of Score-CAM's passes done, from 0 to 1.
 
+        Returns:
+            Logits and probabilities of all classes, and a CAM per class and layer asked for.
+
         Raises:
             ValueError: for an unknown layer, class or method, or a contrast that cannot be.
             TypeError: when it is no radiograph.
@@ -100,6 +105,16 @@ class Explainer:
 
         At the last layer they share one forward pass. Gradients at earlier layers go one radiograph
         at a time: the way back keeps every activation, and a batch of them would fill the memory.
+
+        Args:
+            radiographs: any number, each of any size.
+            layers, classes, method, contrast, progress: as `explain` takes them.
+
+        Returns:
+            An explanation per radiograph, in their order.
+
+        Raises:
+            ValueError, TypeError: as `explain`; nothing is explained then.
         """
         question = Question(method, classes, contrast)
         return [answer for (answer,) in self._answer(radiographs, layers, [question], progress)]
@@ -127,7 +142,7 @@ class Explainer:
             One explanation per question, in their order.
 
         Raises:
-            ValueError: as `explain`, for any of the questions.
+            ValueError, TypeError: as `explain`, for any of the questions.
         """
         return self._answer([radiograph], layers, questions, progress)[0]
 

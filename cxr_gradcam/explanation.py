@@ -17,7 +17,7 @@ Scale = Literal["each", "shared"]
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Everything that one look at one radiograph gives. Immutable; holds no network and no picture.
+    """Everything that one look at one radiograph gives: no network, no picture; arrays read-only.
 
     Attributes:
         logits: class name -> score before softmax, for every class of the checkpoint.
@@ -57,7 +57,7 @@ class Explanation:
         return METHODS[self.method].unit
 
     def cam(self, class_name: str, layer: str | None = None) -> np.ndarray:
-        """Return the CAM, float32 (h, w), in the method's units, never negative.
+        """Return the CAM, float32 (h, w), read-only, in the method's units, never negative.
 
         Args:
             class_name: one of `classes`.
@@ -74,7 +74,8 @@ class Explanation:
     def evidence(self, class_name: str) -> np.ndarray:
         """Return what every cell of the last layer adds to the logit, float32 (h, w), signed.
 
-        In logit units and complete: its sum plus `biases[class_name]` is the logit.
+        In logit units, read-only, and complete: its sum plus `biases[class_name]` is the logit. The
+        map of Zhou 2016 (arXiv 1512.04150) before any scaling.
 
         Raises:
             ValueError: when the checkpoint has no such class.
@@ -93,7 +94,7 @@ class Explanation:
             class_name: one of `classes`.
             layer: one of `layers`; the first of them by default.
             scale: "each" divides by the map's own maximum, "shared" by the common maximum of all
-                classes at this layer, so that they can be compared.
+                explained classes at this layer, so that they can be compared.
 
         Raises:
             ValueError: when this explanation has no such class or layer, or for another scale.

@@ -7,7 +7,7 @@ from the lower: there a negative differs, too, and a film upside down. How far o
 measured in the films' own spread, is the Mahalanobis distance (Lee 2018, arXiv 1807.03888, there
 per class; one mean for all told strangers apart as well). The covariance is shrunk (Ledoit 2004),
 as many of its directions are seen with few films, and kept as its strongest directions plus one
-variance for all others (Tipping 1999), which is a sixth of the size and loses nothing.
+variance for all others (Tipping 1999), in a fraction of the room.
 
 A distance means nothing to a reader, so what is reported is a share: of validation films, how many
 look as strange or stranger (the p-value of conformal prediction; Vovk 2005). A film like those of

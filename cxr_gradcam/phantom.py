@@ -66,6 +66,9 @@ def draw_phantom(label: str, seed: int, size: int = 256) -> Phantom:
         seed: not negative; same label, seed and size: same pixels, bit for bit.
         size: side of the square picture in pixels, from 64 to 4096.
 
+    Returns:
+        The radiograph, float32 (size, size) in [0, 1], with its masks, bool of the same shape.
+
     Raises:
         ValueError: an argument is out of its range.
     """
@@ -78,6 +81,9 @@ def draw_patient_phantoms(labels: Sequence[str], seed: int, size: int = 256) -> 
     Args:
         labels: of CLASS_NAMES.
         seed, size: as `draw_phantom` takes them; each phantom is the same as it draws.
+
+    Returns:
+        A phantom per label, in their order.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -239,7 +245,7 @@ def write_phantoms(folder: Path, count: int, seed: int = 0, size: int = 256) -> 
         folder: made if missing; files of the same names are overwritten.
         count: how many in all, the classes taking turns; not negative.
         seed: of the first one, counting up from there, so that no two share a patient.
-        size: side in pixels, at least 64.
+        size: side in pixels, from 64 to 4096.
 
     Returns:
         The paths of the images, in the order drawn.

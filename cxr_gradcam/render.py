@@ -96,7 +96,8 @@ def overlay(
         uint8 (H, W, 3) RGB.
 
     Raises:
-        ValueError: for another shape, heat outside [0, 1], or an opacity or threshold outside.
+        ValueError: for another shape, heat outside [0, 1], an opacity or threshold outside, or an
+            unknown colormap.
     """
     if heatmap.shape != radiograph.pixels.shape:
         raise ValueError(
@@ -154,7 +155,7 @@ def comparison_figure(
         A matplotlib figure that belongs to no window: save it with `figure.savefig`.
 
     Raises:
-        ValueError: for a layer that was not explained, and as `overlay`.
+        ValueError: for a layer that was not explained, another scale, and as `overlay`.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize

@@ -1,7 +1,8 @@
 """Train, validation and test: which image of a dataset folder serves for what.
 
-Near-duplicates stay together, every split holds the classes in the folder's own proportions, and
-the same folder and seed give the same splits. They are kept in one readable file beside the model.
+Near-duplicates stay together (unless the folder comes with splits of its own), every split holds
+the classes in the folder's own proportions, and the same folder and seed give the same splits. They
+are kept in one readable file beside the model.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Sample:
     Attributes:
         path: the image file.
         label: its class.
-        group: near-duplicates share this number and must stay in one split.
+        group: near-duplicates share this number, and one split unless the folder has its own.
     """
 
     path: Path
@@ -303,8 +304,8 @@ def _check_files(splits: Splits, root: Path) -> None:
     named = (sample.path for samples in splits.by_name().values() for sample in samples)
     gone = [file for file in named if not file.is_file()]
     if gone:
-        files = "1 file" if len(gone) == 1 else f"{len(gone):,} files"
+        files, verb = ("1 file", "is") if len(gone) == 1 else (f"{len(gone):,} files", "are")
         raise DatasetError(
-            f"Gone from {root}: {files} of the splits, first {gone[0]}. "
-            "Put back what is missing, check the path, or start a new run."
+            f"{files} of the splits {verb} no longer in {root}, first {gone[0]}: put back what is "
+            "missing, check the path, or start a new run."
         )

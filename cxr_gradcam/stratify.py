@@ -38,7 +38,7 @@ def share_groups(counts: Numbers, shares: Numbers, seed: int) -> Numbers:
 
     Returns:
         int (G,): the split of each group. With single images only, each split's number of images
-        of each class is the nearest whole number to its share, but at least 1.
+        of each class is within one of its share, and at least 1.
 
     Raises:
         TooFewGroupsError: when a class has too few groups to be in every split.

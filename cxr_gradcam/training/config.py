@@ -54,7 +54,7 @@ class Config:
         phantoms: synthetic films mixed into the training images, the classes taking turns.
         lesion_weight: of the loss that asks for a phantom's heat inside its planted lesion.
         precision: "bf16", "fp32", or "auto": bf16 on a GPU or a CPU that multiplies it, else fp32.
-        compile: let PyTorch compile the network: a minute or more at the start, then faster.
+        compile: let PyTorch compile the network: minutes at the start, then perhaps faster.
         save_every: steps between two saved states; one is saved after every epoch anyway.
         seed: of everything random.
     """

@@ -11,7 +11,7 @@ def keep_freed_memory() -> bool:
     """Have this process keep the memory it frees, for the next step needs as much again.
 
     On a CPU most of a step's tensors are larger than what glibc keeps: it would return each to the
-    system and have fresh pages cleared for the next one (benchmarks/README.md has what that costs).
+    system and have fresh pages cleared for the next one.
 
     Returns:
         Whether there is a glibc that took it; elsewhere nothing changes.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -146,15 +148,22 @@ def read_weights(weights: str, option: str) -> tuple[Checkpoint, str]:
 
 def _imagenet_weights() -> Mapping[str, Tensor]:
     """Return torchvision's ImageNet weights, downloaded once into its cache."""
+    weights = DenseNet121_Weights.IMAGENET1K_V1
     try:
-        network: nn.Module = densenet121(weights=DenseNet121_Weights.IMAGENET1K_V1, progress=False)
-    except (OSError, RuntimeError, EOFError) as error:
-        url = DenseNet121_Weights.IMAGENET1K_V1.url
+        # By hand, as torchvision would unpickle whatever lies in its cache.
+        found = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except pickle.UnpicklingError:
+        file = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
         raise ConfigError(
-            f"The ImageNet weights cannot be had from {url} ({error}): connect to the internet, "
-            "or choose --weights bundled."
+            f"{file} holds something else than weights: delete it, and it is downloaded anew."
         ) from None
-    return network.state_dict()
+    except (OSError, RuntimeError, EOFError) as error:
+        raise ConfigError(
+            f"The ImageNet weights cannot be had from {weights.url} ({error}): connect to the "
+            "internet, or choose --weights bundled."
+        ) from None
+    # The file is older than the network's names: `norm.1` is `norm1` today.
+    return {re.sub(r"(denselayer\d+\.\w+)\.(?=\d\.)", r"\1", key): found[key] for key in found}
 
 
 def fitted(

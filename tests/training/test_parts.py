@@ -1,11 +1,14 @@
 """The small pieces: schedule, weights, loss, average, plan, augmentation, starts, freezing."""
 
 import math
+import pickle
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -417,11 +420,33 @@ def test_imagenet_weights_come_from_torchvision_s_cache(
     stand_in = densenet121(num_classes=1000)
     name = DenseNet121_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    torch.save(stand_in.state_dict(), tmp_path / "hub" / "checkpoints" / name)
+    file = tmp_path / "hub" / "checkpoints" / name
+    old_names = {  # and the file format of its time
+        re.sub(r"(denselayer\d+\.(?:norm|conv))(?=\d)", r"\1.", key): value
+        for key, value in stand_in.state_dict().items()
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old_names
+    torch.save(old_names, file, _use_new_zipfile_serialization=False)
     start = load_start("imagenet", CLASSES, 0)
-    assert torch.equal(start.network.features.conv0.weight, stand_in.features.conv0.weight)
+    for key, value in start.network.state_dict().items():
+        assert key.startswith("classifier.") or torch.equal(value, stand_in.state_dict()[key]), key
     assert start.network.classifier.weight.shape == (4, 1024)
     assert start.mean == (0.485, 0.456, 0.406)
+
+    file.write_bytes(pickle.dumps(Planted(tmp_path / "ran"), protocol=2))
+    with pytest.raises(ConfigError, match=f"{name} holds something else than weights: delete it"):
+        load_start("imagenet", CLASSES, 0)
+    assert not (tmp_path / "ran").exists()
+
+
+class Planted:
+    """What runs code where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
 
 
 def test_imagenet_weights_that_cannot_be_downloaded(

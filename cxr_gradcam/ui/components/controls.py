@@ -1,7 +1,7 @@
 """What to look at: class, layer, method and scale. How it is painted is the browser's business.
 
-Class, layer and method are in the address (`?class=…&layer=…&method=…`), so that a link opens the
-same view; what an address names and this page does not have is ignored.
+All are in the address (`?class=…&layer=…&method=…&each_scale=…`), so that a link opens the same
+view; what an address names and this page does not have is ignored.
 """
 
 from __future__ import annotations

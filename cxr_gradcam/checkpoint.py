@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from cxr_gradcam.files import write_whole
 
 FORMAT_VERSION = 1
 ARCHITECTURE = "densenet121"
+# What `--class` or a column of a table means otherwise: no class can be called so.
+RESERVED_NAMES = frozenset({"all", "predicted", "file", "label", "error"})
 BEST_FILE = "best.safetensors"  # what train.py leaves in a run's folder
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MOST_BYTES = 2**28  # a DenseNet-121 in fp64 has a quarter of that
@@ -40,7 +43,7 @@ class Checkpoint:
     Attributes:
         weights: torchvision's `densenet121` state dict; floating-point values in fp16 or fp32 (bf16
             and fp64 are read, too, and never written).
-        class_names: the classes in the order of the logits.
+        class_names: the classes in the order of the logits; none of `RESERVED_NAMES`.
         input_size: side of the square model input in pixels, a multiple of 32.
         mean, std: per channel, for intensities in [0, 1].
         temperature: the logits are divided by it before softmax; 1 means not calibrated.
@@ -192,7 +195,7 @@ def _parse_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     except ValueError:
         raise wrong("has damaged statistics of familiarity") from None
     return {
-        "class_names": tuple(values["class_names"]),
+        "class_names": tuple(_composed(name) for name in values["class_names"]),
         "input_size": values["input_size"],
         "mean": tuple(map(float, values["mean"])),
         "std": tuple(map(float, values["std"])),
@@ -218,11 +221,16 @@ def _parse_familiarity(value: Any) -> Familiarity | None:
     return familiarity
 
 
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)  # as `dataset` names classes
+
+
 def _is_names(value: Any) -> bool:
     return (
         isinstance(value, list)
         and all(isinstance(name, str) and name.strip() for name in value)
-        and len(set(value)) == len(value) >= 2
+        and len(set(map(_composed, value))) == len(value) >= 2
+        and not RESERVED_NAMES & set(value)
     )
 
 
@@ -238,7 +246,10 @@ def _is_finite(value: Any) -> bool:
 _OPTIONAL = ("temperature", "training", "metrics")
 _METADATA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "architecture": (lambda value: value == ARCHITECTURE, repr(ARCHITECTURE)),
-    "class_names": (_is_names, "two or more different names"),
+    "class_names": (
+        _is_names,
+        f"two or more different names, and none of {', '.join(sorted(RESERVED_NAMES))}",
+    ),
     "input_size": (
         lambda value: type(value) is int and 64 <= value <= 1024 and value % 32 == 0,
         "a multiple of 32 from 64 to 1024",
@@ -306,7 +317,7 @@ def _check_weights(path: Path, checkpoint: Checkpoint) -> None:
         if value.dtype not in wanted:
             raise CheckpointError(
                 f"{_named(path)} has {name} as {value.dtype}: "
-                "choose a checkpoint with floating-point weights."
+                "choose a checkpoint with fp16 or fp32 weights."
             )
     # One look at all numbers together: 600 looks at small tensors take seconds on a busy machine.
     numbers = [

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -124,7 +125,14 @@ def explain(
             run = prepare(
                 paths,
                 out,
-                Settings(shown, layer or LAST_LAYER, method, scale.value, colormap, opacity),
+                Settings(
+                    unicodedata.normalize("NFC", shown),  # as class names are, see `dataset`
+                    layer or LAST_LAYER,
+                    method,
+                    scale.value,
+                    colormap,
+                    opacity,
+                ),
                 checkpoint=checkpoint,
                 device=device,
                 batch_size=batch_size,

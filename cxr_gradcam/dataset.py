@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,7 +156,9 @@ def read_dataset(root: Path) -> Dataset:
             beside = [folder.name for folder in folders if folder not in splits]
             folders = [folder for split in splits for folder in _folders(split)]
         for folder in folders:
-            found.setdefault(folder.name, []).extend(_images(folder))
+            # As composed letters: a Mac's disk gives an umlaut as two, which no model's name has.
+            name = unicodedata.normalize("NFC", folder.name)
+            found.setdefault(name, []).extend(_images(folder))
     except OSError as error:
         raise _cannot_read(Path(error.filename or root), error) from None
     names = sorted(found, key=natural_key)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DISCLAIMER = "Research use only, not for clinical use."
 NO_EVIDENCE = "no positive evidence"
+_LETTERS_PER_INCH = 15  # of a caption at 9 points, wide ones
 ONSET = 0.1  # heat above the threshold over which the paint fades in, so that it has no hard rim
 _OPENCV_COLORMAPS = {
     "turbo": cv2.COLORMAP_TURBO,
@@ -209,9 +210,14 @@ def comparison_figure(
     rest = plot_text(class_label(explanation.contrast), 22) if explanation.contrast else ""
     against = f" rather than {rest}" if rest else ""
     how = "one scale for all classes" if shared else "a scale per class"
-    figure.suptitle(
+    parts = [
         f"{METHODS[explanation.method].label}{against} at {layer}, "
-        f"{'by a method that knows no class' if classless else how}. {DISCLAIMER}",
+        f"{'by a method that knows no class' if classless else how}.",
+        DISCLAIMER,
+    ]
+    line = " ".join(parts)
+    figure.suptitle(
+        line if len(line) < _LETTERS_PER_INCH * size[0] else "\n".join(parts),
         fontsize=9,
         color="0.35",
     )

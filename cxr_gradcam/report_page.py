@@ -45,7 +45,7 @@ th, td { padding: .35rem .7rem .35rem 0; border-bottom: 1px solid var(--line); t
 thead th { font-weight: 500; color: var(--soft); vertical-align: bottom; }
 th:first-child, .texts :is(th, td) { text-align: left; }
 th:last-child, td:last-child { padding-right: 0; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; overflow-wrap: anywhere; }
 .texts tbody :is(th, td) { overflow-wrap: anywhere; }
 .top th, .top td { font-weight: 700; }
 .pictures { display: grid; gap: 1rem; margin-top: .6rem; align-items: start;
@@ -54,7 +54,7 @@ figure { margin: 0; }
 figure img { display: block; width: 100%; height: auto; border-radius: 4px; background: #000; }
 figcaption { display: flex; flex-wrap: wrap; justify-content: space-between; column-gap: .8rem;
   font-size: .9rem; margin-top: .25rem; font-variant-numeric: tabular-nums; }
-figcaption b { font-weight: 600; }
+figcaption b { font-weight: 600; min-width: 0; overflow-wrap: anywhere; }
 .pictures > .bar { align-self: end; }
 .bar { margin-top: .4rem; }
 .bar img { display: block; width: 100%; height: .8rem; border: 1px solid var(--line);

@@ -201,11 +201,15 @@ def _places(
         )
     except TooFewGroupsError as error:
         where = dataset.root / "train" if any(own) else dataset.root
-        images = "1 readable image" if error.groups == 1 else f"{error.groups} readable images"
+        name = dataset.classes[error.class_index]
+        images = (
+            f"{error.groups} readable image{'' if error.groups == 1 else 's'} of the class {name}"
+        )
+        if error.groups > 1:
+            images += " that differ from each other"
         raise DatasetError(
-            f"{where} holds {images} of the class "
-            f"{dataset.classes[error.class_index]} that differ from each other, too few for "
-            f"{' and '.join(names)}: add images, or repair those that cannot be read."
+            f"{where} holds {images}, too few for {' and '.join(names)}: add images, or repair "
+            "those that cannot be read."
         ) from None
     for i, group in zip(free, groups, strict=True):
         places[i] = names[chosen[group]]

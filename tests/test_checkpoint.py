@@ -146,9 +146,15 @@ def test_what_was_loaded_stays_as_it_was_whatever_becomes_of_the_file(tmp_path: 
 def test_a_file_far_too_large_is_not_read_whole(tmp_path: Path) -> None:
     with (tmp_path / "large.safetensors").open("wb") as file:
         file.write(BUNDLED_CHECKPOINT.read_bytes())
-        file.truncate(2**40)  # a terabyte of nothing
+        file.truncate(2**31)  # two gigabytes, nearly all of it nothing
     with pytest.raises(CheckpointError, match="is damaged"):
         load_checkpoint(tmp_path / "large.safetensors")
+
+
+def test_class_names_are_composed_as_those_of_a_dataset_folder(tmp_path: Path) -> None:
+    names = ["A", "Entzu\u0308ndung", "B", "C"]
+    loaded = load_checkpoint(write(tmp_path / "c.safetensors", {"class_names": names}))
+    assert loaded.class_names == ("A", "Entz\u00fcndung", "B", "C")
 
 
 def test_the_bundled_checkpoint_fits_the_repository() -> None:
@@ -164,6 +170,7 @@ def test_the_bundled_checkpoint_fits_the_repository() -> None:
         ({"class_names": ["COVID"]}, "two or more different names"),
         ({"class_names": ["A", "A", "B", "C"]}, "two or more different names"),
         ({"class_names": ["A", 2, "B", "C"]}, "two or more different names"),
+        ({"class_names": ["A", "B", "C", "all"]}, "none of all, error, file, label, predicted"),
         ({"input_size": 100}, "input_size 100, expected a multiple of 32"),
         ({"input_size": True}, "input_size True, expected a multiple of 32"),
         ({"mean": [0.5]}, "expected three numbers"),

@@ -96,6 +96,13 @@ def test_other_names_of_the_validation_folder(tmp_path: Path, name: str) -> None
     assert dataset.no_images == ("A", "C")  # beside the splits: named, not passed over in silence
 
 
+def test_a_class_is_called_in_composed_letters(tmp_path: Path) -> None:
+    make(tmp_path, "Entzu\u0308ndung/1.png", "A/1.png")  # as a Mac's disk gives an umlaut
+    dataset = read_dataset(tmp_path)
+    assert dataset.classes == ("A", "Entz\u00fcndung")
+    assert dataset.by_label["Entz\u00fcndung"]["1.png"].exists()
+
+
 def test_dicom_without_a_suffix_is_told_by_its_first_bytes(tmp_path: Path) -> None:
     files = ["A/IM000001", "A/1.2.840.10008", "A/DICOMDIR", "A/notes", "A/scan.v2", "A/1.png"]
     make(tmp_path, *files)

@@ -61,9 +61,16 @@ def draw_sheet(
         for axes, film, small in zip(row, films, thumbnails.of(films), strict=False):
             _draw_film(axes, film, small, ink)
         row[0].text(
-            -0.08, 0.5, plot_text(class_label(label)), transform=row[0].transAxes, rotation=90,
-            ha="center", va="center", fontsize=11, color=ink,
-        )  # fmt: skip
+            -0.08,
+            0.5,
+            plot_text(class_label(label), _LONGEST),
+            transform=row[0].transAxes,
+            rotation=90,
+            ha="center",
+            va="center",
+            fontsize=11,
+            color=ink,
+        )
     data = BytesIO()
     figure.savefig(data, format="png", dpi=_DPI, facecolor=paper)
     return data.getvalue()

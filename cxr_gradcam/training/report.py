@@ -141,8 +141,10 @@ def confusion_figure(counts: Sequence[Sequence[int]], class_names: Sequence[str]
     matrix = np.asarray(counts)
     totals = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.maximum(totals, 1)
-    side = 1.0 * len(class_names)
-    figure = Figure(figsize=(side + 2.4, side + 1.7), layout="constrained")
+    shown = [plot_text(class_label(name), _LONGEST) for name in class_names]
+    side, longest = 1.0 * len(shown), max(map(len, shown))  # an inch a class, and the names beside
+    size = (max(side + 1.1 + 0.087 * longest, 4.4), side + 1.1 + 0.04 * longest)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(matrix):
@@ -155,7 +157,6 @@ def confusion_figure(counts: Sequence[Sequence[int]], class_names: Sequence[str]
         axes.text(y=row, s=str(count), va="bottom", fontsize=12, fontweight=weight, **place)
         axes.text(y=row + 0.07, s=f"{shares[row, column]:.1%}", va="top", fontsize=8, **place)
     ticks = range(len(class_names))
-    shown = [plot_text(class_label(name)) for name in class_names]
     axes.set_xticks(ticks, shown, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_yticks(
         ticks, [f"{name}\nn = {n}" for name, n in zip(shown, totals[:, 0], strict=True)]

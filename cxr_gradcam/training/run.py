@@ -12,7 +12,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from cxr_gradcam.checkpoint import Checkpoint
+from cxr_gradcam.checkpoint import RESERVED_NAMES, Checkpoint
 from cxr_gradcam.dataset import Dataset, DatasetError, read_dataset
 from cxr_gradcam.files import write_whole
 from cxr_gradcam.phantom import CLASS_NAMES as PHANTOM_CLASSES
@@ -147,6 +147,11 @@ def prepare(config: Config, out: Path, *, device: str, watch: Stopwatch, display
     is_new = not (out / CONFIG_FILE).exists()
     data = read_dataset(Path(config.data)) if is_new else _read_splits(config, out)
     class_names = data.classes if isinstance(data, Dataset) else data.class_names
+    if reserved := sorted(RESERVED_NAMES & set(class_names)):
+        raise ConfigError(
+            f"{config.data} has a class called {reserved[0]}, which --class or a column of the "
+            "tables means otherwise: rename its folder."
+        )
     if config.phantoms and not set(PHANTOM_CLASSES) <= set(class_names):
         raise ConfigError(
             f"--phantoms draws {', '.join(PHANTOM_CLASSES)}, and {config.data} has other classes: "

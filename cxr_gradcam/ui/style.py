@@ -88,7 +88,8 @@ CSS = """
 .cxr-table :is(th, td):last-child { padding-right: 0; }
 @media (max-width: 900px) { .cxr-table :is(th, td) { padding-right: .45rem; } }
 .cxr-table thead th { font-weight: 500; opacity: .75; vertical-align: bottom; }
-.cxr-table tbody th { font-weight: 500; white-space: nowrap; }
+.cxr-table th { max-width: 14rem; overflow-wrap: anywhere; }
+.cxr-table tbody th { font-weight: 500; min-width: min-content; }
 .cxr-table td[style] { background: color-mix(in srgb, var(--cxr-accent)
   calc(var(--shade) * .55), transparent); }
 .cxr-shaded :is(th, td), .cxr-shaded :is(th, td):last-child { padding: .35rem .6rem; }
@@ -96,16 +97,18 @@ CSS = """
 .cxr-verdict { display: flex; flex-wrap: wrap; gap: .75rem 3rem; align-items: center;
   margin-bottom: .75rem; }
 .cxr-verdict .cxr-label { font-weight: 400; opacity: .75; }
-.cxr-said { flex: 0 0 auto; min-width: 12rem; }
-.cxr-predicted { font-size: 1.7rem; line-height: 1.2; font-weight: 600; margin: 0; }
+.cxr-said { flex: 0 1 auto; min-width: min(12rem, 100%); max-width: min(26rem, 100%); }
+.cxr-predicted { font-size: 1.7rem; line-height: 1.2; font-weight: 600; margin: 0;
+  overflow-wrap: anywhere; }
 .cxr-predicted span { font-weight: 400; opacity: .75; font-variant-numeric: tabular-nums; }
 .cxr-rows { flex: 1 1 22rem; display: grid; gap: .7rem 1.5rem; padding-bottom: .3rem;
-  grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); }
-.cxr-row { display: flex; flex-wrap: wrap; justify-content: space-between; font-size: .92rem;
-  font-variant-numeric: tabular-nums; }
-.cxr-row > span { opacity: .8; }
+  grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); }
+.cxr-row { display: grid; grid-template: 1fr auto / 1fr auto; align-items: end; column-gap: .5rem;
+  font-size: .92rem; font-variant-numeric: tabular-nums; }
+.cxr-row > span { opacity: .8; min-width: 0; overflow-wrap: anywhere; display: -webkit-box;
+  overflow: hidden; -webkit-line-clamp: 2; -webkit-box-orient: vertical; }
 .cxr-first > span { opacity: 1; font-weight: 600; }
-.cxr-track { flex: 1 0 100%; height: 6px; border-radius: 3px; margin-top: .35rem;
+.cxr-track { grid-column: 1 / -1; height: 6px; border-radius: 3px; margin-top: .35rem;
   overflow: hidden; background: color-mix(in srgb, currentColor 12%, transparent); }
 .cxr-track > div { height: 100%; min-width: 2px; border-radius: 3px;
   background: color-mix(in srgb, currentColor 45%, transparent); }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from cxr_gradcam.densenet import MAIN_LAYERS
 from cxr_gradcam.explanation import Explanation, Scale
@@ -26,6 +27,26 @@ _STRIDES = dict(zip(MAIN_LAYERS, (4, 8, 16, 32, 32), strict=True))
 def plain(name: str) -> str:
     """Return a name that Streamlit's Markdown shows letter by letter."""
     return _MARKDOWN.sub(r"\\\1", printable(" ".join(name.split())))
+
+
+def class_choices(class_names: Sequence[str], first: str = "") -> dict[str, str]:
+    """Return what a list calls each class: no two alike, as Streamlit tells choices apart by that.
+
+    Args:
+        class_names: of a model or a folder.
+        first: what the list calls the choice before them, which is ""; "" if there is none.
+    """
+    words = {"": first} if first else {}
+    taken = {first}
+    for name in class_names:
+        label = shown = " ".join(class_label(name).split())
+        number = 1
+        while shown in taken:
+            number += 1
+            shown = f"{label} ({number})"
+        taken.add(shown)
+        words[name] = shown
+    return words
 
 
 def layer_cells(layer: str, input_size: int) -> int:

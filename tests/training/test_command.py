@@ -99,6 +99,18 @@ def test_wrong_usage(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_class_that_the_tables_mean_otherwise_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("A", "error"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "1.png").touch()
+    out = tmp_path / "run"
+    assert train.main(["--data", str(tmp_path / "data"), "--out", str(out)]) == 2
+    assert "data has a class called error, which --class or a column" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_kaggle_is_fetched_when_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("cxr_gradcam.download.fetch_kaggle", lambda: tmp_path)
     assert train._with_folder({"data": "kaggle"}) == {"data": str(tmp_path)}

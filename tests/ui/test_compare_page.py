@@ -121,10 +121,10 @@ def test_one_forward_pass_feeds_everything_but_a_contrast(passes: list[int]) -> 
 
 def test_a_link_opens_the_same_choices() -> None:
     page = open_subject(
-        "Methods", compare_layer="denseblock2", compare_class="Lung Opacity", compare_each="true"
+        "Methods", compare_layer="denseblock2", agreement_class="Lung Opacity", compare_each="true"
     )
     assert page.selectbox(key="compare_layer").value == "features.denseblock2"
-    assert page.selectbox(key="compare_class").value == "Lung_Opacity"
+    assert page.selectbox(key="agreement_class").value == "Lung_Opacity"
     assert page.toggle(key="compare_each").value is True
 
 

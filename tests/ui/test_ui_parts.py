@@ -23,7 +23,7 @@ from cxr_gradcam.ui.components.model_figures import calibration_error, score
 from cxr_gradcam.ui.components.picture import encode_png
 from cxr_gradcam.ui.models import BUNDLED, MAX_RUNS, list_models
 from cxr_gradcam.ui.session import Shown
-from cxr_gradcam.ui.text import file_part, plain, scale_words
+from cxr_gradcam.ui.text import class_choices, file_part, plain, scale_words
 from cxr_gradcam.words import map_title, number, signed
 
 
@@ -42,6 +42,18 @@ def test_plain_escapes_all_markdown() -> None:
     assert plain("a_b *c* <i> :red[x] $y$ `z`\n# h") == (
         r"a\_b \*c\* \<i\> \:red\[x\] \$y\$ \`z\` \# h"
     )
+
+
+def test_no_two_classes_are_called_alike_in_a_list() -> None:
+    names = ["Pneumonia_viral", "Pneumonia viral", "Pneumonia  viral", "Predicted", "COVID"]
+    assert class_choices(names, first="Predicted") == {
+        "": "Predicted",
+        "Pneumonia_viral": "Pneumonia viral",
+        "Pneumonia viral": "Pneumonia viral (2)",
+        "Pneumonia  viral": "Pneumonia viral (3)",
+        "Predicted": "Predicted (2)",
+        "COVID": "COVID",
+    }
 
 
 def test_numbers_read_well() -> None:

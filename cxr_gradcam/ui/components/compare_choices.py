@@ -10,7 +10,8 @@ import streamlit as st
 from cxr_gradcam.cam import METHODS
 from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
 from cxr_gradcam.explanation import Explanation, Scale
-from cxr_gradcam.words import class_label, layer_name
+from cxr_gradcam.ui.text import class_choices
+from cxr_gradcam.words import layer_name
 
 CLASSES = "Classes"
 LAYERS = "Layers"
@@ -30,6 +31,7 @@ class Keys:
     RATHER_THAN: Final = "rather_than"
     LAYER: Final = "compare_layer"
     METHOD: Final = "compare_method"
+    AGREEMENT: Final = "agreement_class"
     EACH_SCALE: Final = "compare_each"
 
 
@@ -93,6 +95,12 @@ def choose_class(said: Explanation, label: str = "Class") -> str:
     return _choose_of(label, Keys.CLASS, "Predicted", list(said.logits)) or said.predicted
 
 
+def choose_agreement_class(said: Explanation) -> str:
+    """Draw the choice of the class whose maps are held against each other; as `choose_class`."""
+    names = list(said.logits)
+    return _choose_of("For the class", Keys.AGREEMENT, "Predicted", names) or said.predicted
+
+
 def choose_other_class(said: Explanation, c: str) -> str:
     """Draw the choice of the class that c is contrasted with; at first the next most probable."""
     others = [name for name in said.logits if name != c]
@@ -101,12 +109,12 @@ def choose_other_class(said: Explanation, c: str) -> str:
 
 
 def _choose_of(label: str, key: str, following: str, names: Sequence[str]) -> str:
-    options = [FOLLOWING, *names]
-    _leave_out_unknown(key, options)
+    words = class_choices(names, first=following)
+    _leave_out_unknown(key, list(words))
     return st.selectbox(
         label,
-        options,
-        format_func=lambda name: class_label(name) if name else following,
+        list(words),
+        format_func=words.__getitem__,
         key=key,
         bind="query-params",
         persist_state="session",

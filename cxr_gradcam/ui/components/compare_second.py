@@ -23,8 +23,7 @@ from cxr_gradcam.ui.components.source import (
     uploads,
 )
 from cxr_gradcam.ui.session import Shown
-from cxr_gradcam.ui.text import plain
-from cxr_gradcam.words import class_label
+from cxr_gradcam.ui.text import class_choices, plain
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -91,7 +90,8 @@ def _missed(dataset: Dataset | None) -> str:
         label, name = asked.get(Keys.DATASET_CLASS, ""), asked.get(Keys.DATASET_FILE, "")
         if dataset is None:
             return no_folder(f"{label}/{name}" if name else "The second radiograph")
-        files = {class_label(label): dataset.by_label[label] for label in dataset.classes}
+        words = class_choices(dataset.classes)
+        files = {words[name]: dataset.by_label[name] for name in dataset.classes}
         label = label or next(iter(files))  # the first one is left out of an address
         known = [printable(key) for key in files.get(label, {})]
         return no_film(f"{label}/{name}") if name and name not in known else ""
@@ -145,7 +145,7 @@ def _choose_film(dataset: Dataset) -> Shown | None:
     label = st.selectbox(
         "Class in the dataset",
         dataset.classes,
-        format_func=class_label,
+        format_func=class_choices(dataset.classes).__getitem__,
         key=Keys.DATASET_CLASS,
         on_change=_forget_missed,
         bind="query-params",

@@ -16,8 +16,8 @@ from cxr_gradcam.densenet import LAST_LAYER, MAIN_LAYERS
 from cxr_gradcam.explanation import Scale
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys
-from cxr_gradcam.ui.text import layer_cells, layer_words, plain
-from cxr_gradcam.words import class_label, knows_no_class, layer_name
+from cxr_gradcam.ui.text import class_choices, layer_cells, layer_words, plain
+from cxr_gradcam.words import knows_no_class, layer_name
 
 PREDICTED = ""  # the choice "whatever is predicted"; no class has an empty name
 
@@ -42,15 +42,17 @@ def choose_class(classifier: Classifier, predicted: str) -> str:
 
     The first choice follows the prediction, so it goes on being right with the next radiograph.
     """
-    options = [PREDICTED, *classifier.class_names]
-    if st.session_state.get(Keys.CLASS, PREDICTED) not in options:
-        st.session_state[Keys.CLASS] = PREDICTED  # another checkpoint has other classes
+    words = class_choices(classifier.class_names, first="Predicted")
+    # Another checkpoint has other classes.
+    default = PREDICTED if Keys.CLASS not in st.session_state else None
+    if st.session_state.get(Keys.CLASS, PREDICTED) not in words:
+        st.session_state[Keys.CLASS] = PREDICTED
     chosen = st.pills(
         "Why this class?",
-        options,
-        default=PREDICTED,
+        list(words),
+        default=default,
         required=True,
-        format_func=lambda name: plain(class_label(name)) if name else "Predicted",
+        format_func=lambda name: plain(words[name]),
         key=Keys.CLASS,
         bind="query-params",
         persist_state="session",

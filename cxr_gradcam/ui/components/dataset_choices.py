@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import cast
 
 import streamlit as st
@@ -16,7 +16,7 @@ from cxr_gradcam.ui.components.dataset_state import (
     clear_selection,
     first_page,
 )
-from cxr_gradcam.words import class_label
+from cxr_gradcam.ui.text import class_choices
 
 PER_PAGE = 42
 _VERDICTS = {ANY: "Right and wrong", "right": "Right", "wrong": "Wrong"}
@@ -31,14 +31,14 @@ _ORDERS = {
 
 def choose_films(results: Results) -> Selection:
     """Draw the choices and return them."""
-    labels = [ANY, *results.folder.labels]
-    called = [ANY, *results.class_names]
+    labels = class_choices(results.folder.labels, first="Any class")
+    called = class_choices(results.class_names, first="Any class")
     with st.container(key="dataset_choices", horizontal=True, gap="small"):
-        label = _choice("Filed as", labels, Keys.LABEL, lambda name: _class(name, "Any class"))
-        said = _choice("Called", called, Keys.CALLED, lambda name: _class(name, "Any class"))
-        verdict = _choice("Right or wrong", list(_VERDICTS), Keys.VERDICT, _VERDICTS.__getitem__)
-        known = _choice("Familiar", list(_KNOWN), Keys.KNOWN, _KNOWN.__getitem__)
-        order = _choice("Order", list(_ORDERS), Keys.ORDER, _ORDERS.__getitem__)
+        label = _choice("Filed as", labels, Keys.LABEL)
+        said = _choice("Called", called, Keys.CALLED)
+        verdict = _choice("Right or wrong", _VERDICTS, Keys.VERDICT)
+        known = _choice("Familiar", _KNOWN, Keys.KNOWN)
+        order = _choice("Order", _ORDERS, Keys.ORDER)
         low, high = _choose_confidence()
     return Selection(
         label=label or None,
@@ -128,18 +128,14 @@ def _summary(count: int, results: Results) -> str:
     return films(total) if count == total else f"{count:,} of {films(total)}"
 
 
-def _choice(label: str, options: list[str], key: str, words: Callable[[str], str]) -> str:
-    if st.session_state.get(key) not in options:  # another model has other classes
-        st.session_state[key] = options[0]
+def _choice(label: str, words: Mapping[str, str], key: str) -> str:
+    if st.session_state.get(key) not in words:  # another model has other classes
+        st.session_state[key] = next(iter(words))
     return st.selectbox(
         label,
-        options,
-        format_func=words,
+        list(words),
+        format_func=words.__getitem__,
         key=key,
         on_change=first_page,
         persist_state="session",
     )
-
-
-def _class(name: str, nothing: str) -> str:
-    return class_label(name) if name else nothing

@@ -10,15 +10,19 @@ import streamlit as st
 from cxr_gradcam.ui.components.dataset_state import Keys, show_cell
 from cxr_gradcam.words import class_label
 
-_HTML = """<div class="around"><table><caption class="hidden"></caption><thead></thead>
-<tbody></tbody></table><p></p></div>"""
+_HTML = """<div class="around" tabindex="0" role="region"><table><caption class="hidden"></caption>
+<colgroup></colgroup><thead></thead><tbody></tbody></table><p></p></div>"""
 # A cell is at most two fifths the accent, so that the theme's own text is readable on every shade.
 _CSS = """
 .around { overflow-x: auto; font-family: var(--st-font); color: var(--st-text-color); }
-table { border-collapse: separate; border-spacing: 3px; width: 100%; min-width: 23rem;
-  table-layout: fixed; font-variant-numeric: tabular-nums; }
+.around:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: 2px; }
+table { border-collapse: separate; border-spacing: 3px; width: 100%; table-layout: fixed;
+  min-width: calc(7.4rem + var(--classes) * 3.9rem); font-variant-numeric: tabular-nums; }
+col:first-child { width: 7.4rem; }
 .hidden { position: absolute; clip-path: inset(50%); }
 th { font-weight: 500; font-size: .85rem; line-height: 1.3; padding: .2rem; }
+th > b { display: -webkit-box; -webkit-line-clamp: 3; -webkit-box-orient: vertical;
+  overflow: hidden; overflow-wrap: anywhere; hyphens: auto; font: inherit; }
 .said { font-weight: 400; opacity: .8; padding: 0; }
 tbody th { text-align: left; }
 tbody th span { display: block; font-weight: 400; opacity: .8; }
@@ -30,7 +34,7 @@ button, .none { all: unset; box-sizing: border-box; width: 100%; height: 100%; d
 button { cursor: pointer; }
 button:hover { box-shadow: inset 0 0 0 2px var(--st-primary-color); }
 button:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: 1px; }
-b { font-size: 1.05rem; font-weight: 500; }
+td b { font-size: 1.05rem; font-weight: 500; }
 .own b { font-weight: 700; }
 .share { font-size: .78rem; }
 p { font-size: .85rem; opacity: .8; margin: .3rem .2rem 0; }
@@ -42,6 +46,12 @@ const part = (parent, tag, text) => {
   parent.append(element);
   return element;
 };
+const heading = (row, name) => {
+  const cell = part(row, "th");
+  part(cell, "b", name);
+  cell.title = name;  // as no more than three lines of it are shown
+  return cell;
+};
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".around");
   if (root.drawn === JSON.stringify(data)) return;  // so that the focus survives a refresh
@@ -50,6 +60,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const [head, body] = [root.querySelector("thead"), root.querySelector("tbody")];
   root.querySelector("caption").textContent = data.caption;
   root.querySelector("p").textContent = data.hint;
+  root.setAttribute("aria-label", data.caption);
+  root.style.setProperty("--classes", data.columns.length);
+  root.querySelector("colgroup").replaceChildren(
+    ...[null, ...data.columns].map(() => document.createElement("col")));
   head.replaceChildren();
   body.replaceChildren();
   const above = part(head, "tr");
@@ -58,10 +72,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
   [said.colSpan, said.scope, said.className] = [data.columns.length, "colgroup", "said"];
   const first = part(head, "tr");
   part(first, "td");
-  data.columns.forEach((name) => { part(first, "th", name).scope = "col"; });
+  data.columns.forEach((name) => { heading(first, name).scope = "col"; });
   data.rows.forEach((row, i) => {
     const line = part(body, "tr");
-    const title = part(line, "th", row.name);
+    const title = heading(line, row.name);
     title.scope = "row";
     part(title, "span", row.films);
     row.cells.forEach((cell, j) => {

@@ -12,7 +12,7 @@ import streamlit as st
 
 from cxr_gradcam.survey.results import Results
 from cxr_gradcam.ui.components.dataset_confusion import confusion, films
-from cxr_gradcam.ui.components.dataset_state import Open
+from cxr_gradcam.ui.components.dataset_state import Open, nothing_yet
 from cxr_gradcam.ui.components.dataset_style import Theme, theme
 from cxr_gradcam.ui.components.picture import note, section
 from cxr_gradcam.words import class_label
@@ -34,7 +34,7 @@ def figures(opened: Open) -> None:
     # Intervals take seconds on a large folder, too long for figures that change all the time.
     metrics = survey.metrics(0 if status.running else BOOTSTRAP)
     if metrics is None:
-        st.info("There are no figures yet: evaluate the films first.")
+        st.info(nothing_yet(opened, "figures"))
         return
     _headline(metrics, partial)
     _foreign(results)

@@ -10,7 +10,7 @@ from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.render import overlay, to_grey
 from cxr_gradcam.survey.means import OF_CALL, OF_LABEL, Mean
 from cxr_gradcam.ui.components.dataset_confusion import films
-from cxr_gradcam.ui.components.dataset_state import Keys, Open
+from cxr_gradcam.ui.components.dataset_state import Keys, Open, nothing_yet
 from cxr_gradcam.ui.components.picture import colour_bar, note, picture, section
 from cxr_gradcam.words import class_label
 
@@ -39,7 +39,7 @@ def means(opened: Open) -> None:
     found = opened.survey.means(OF_LABEL if which is None else which)
     top = max(float(mean.heatmap.max()) for mean in found.values())
     if not any(mean.count for mean in found.values()):
-        st.info("There are no mean heatmaps yet: evaluate the films first.")
+        st.info(nothing_yet(opened, "mean heatmaps of these"))
         return
     with st.container(key="dataset_means", horizontal=True, gap="medium"):
         for name, mean in found.items():

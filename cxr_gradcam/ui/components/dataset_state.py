@@ -20,6 +20,8 @@ from cxr_gradcam.survey.store import cache_folder
 from cxr_gradcam.survey.survey import Survey
 from cxr_gradcam.survey.thumbnails import Thumbnails
 from cxr_gradcam.ui import shared
+from cxr_gradcam.ui.text import plain
+from cxr_gradcam.words import class_label
 
 ANY = ""  # in a choice: no restriction; no class has an empty name
 FILMS, FIGURES, MAPS, SHEET = "Films", "Figures", "Heatmaps", "Samples"
@@ -127,3 +129,20 @@ def clear_selection() -> None:
 def first_page() -> None:
     """Go to the first page of films; in a callback."""
     st.session_state[Keys.PAGE] = 1
+
+
+def nothing_yet(opened: Open, what: str) -> str:
+    """Say, as Markdown, why there is none of what is counted by the classes of the model.
+
+    Args:
+        opened: the folder.
+        what: is missing, in the plural.
+    """
+    status = opened.survey.status
+    if status.done < status.total:
+        return f"There are no {what} yet: evaluate the films first."
+    names = opened.survey.results().class_names
+    return (
+        f"There are no {what}: all films are evaluated, but none that can be read is filed under a "
+        f"class of the model ({', '.join(plain(class_label(name)) for name in names)})."
+    )

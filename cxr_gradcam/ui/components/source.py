@@ -25,7 +25,7 @@ from cxr_gradcam.ui import session, shared
 from cxr_gradcam.ui.components.gallery import tile
 from cxr_gradcam.ui.components.picture import note
 from cxr_gradcam.ui.session import Keys, Shown
-from cxr_gradcam.ui.text import plain
+from cxr_gradcam.ui.text import class_choices, plain
 from cxr_gradcam.words import class_label
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _dataset_picker(*, side_by_side: bool) -> None:
     name = left.selectbox(
         "Class of the dataset",
         dataset.classes,
-        format_func=class_label,
+        format_func=class_choices(dataset.classes).__getitem__,
         key=Keys.DATASET_CLASS,
         label_visibility="collapsed",
     )

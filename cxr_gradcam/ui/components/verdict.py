@@ -38,8 +38,9 @@ def verdict(explanation: Explanation, classifier: Classifier) -> None:
 
 
 def _row(name: str, share: float, predicted: bool) -> str:
+    label = escape(class_label(name))
     return (
         f'<div class="cxr-row{" cxr-first" if predicted else ""}">'
-        f"<span>{escape(class_label(name))}</span><span>{share:.1%}</span>"
+        f'<span title="{label}">{label}</span><span>{share:.1%}</span>'
         f'<div class="cxr-track"><div style="width: {share:.2%}"></div></div></div>'
     )

@@ -85,6 +85,7 @@ class Viewer {
   layout() {
     const first = this.panels[0]?.stage.clientWidth;
     if (!first) return;
+    this.levelCaptions();
     const shapes = this.panels.map(({ panel }) => {
       const world = worldOf(panel);
       const height = (world.bottom - world.top) * panel.height;
@@ -93,6 +94,15 @@ class Viewer {
     const height = Math.min(first * Math.max(...shapes), this.tallest());
     for (const shown of this.panels) shown.resize(Math.round(height));
     repaint();
+  }
+
+  /** Give captions beside each other one height, so that the pictures below stand in line. */
+  levelCaptions() {
+    this.grid.style.removeProperty("--caption");
+    if (getComputedStyle(this.grid).gridTemplateColumns.split(" ").length < 2) return;
+    const captions = [...this.grid.querySelectorAll("figcaption")];
+    const heights = captions.map((caption) => caption.offsetHeight);
+    this.grid.style.setProperty("--caption", `${Math.max(...heights)}px`);
   }
 
   tallest() {

@@ -130,15 +130,16 @@ def _methods(
     found = dict(maps)
     if with_scorecam is not None:
         found[with_scorecam.method] = with_scorecam
-    note(
-        OWN_SCALES
-        if scale == "each"
-        else "Every class by every method. Methods measure differently, so each has one scale for "
-        "all classes: compare colours within a method, not between methods. Eigen-CAM knows no "
-        "class, so it stands once, at the end."
-    )
-    if layer == LAST_LAYER:
-        note(SAME_AT_THE_LAST)
+    with st.container():  # one place, for the choice below to stand where it does among layers
+        note(
+            OWN_SCALES
+            if scale == "each"
+            else "Every class by every method. Methods measure differently, so each has one scale "
+            "for all classes: compare colours within a method, not between methods. Eigen-CAM "
+            "knows no class, so it stands once, at the end."
+        )
+        if layer == LAST_LAYER:
+            note(SAME_AT_THE_LAST)
     panels = method_panels(film, found, layer, scale)
     columns = sum(not knows_no_class(method) for method in found)
     viewer(panels, key="compare_methods", columns=columns, tall=False)
@@ -223,7 +224,7 @@ def _choose_scale(method: str) -> Scale:
 
 def _choose_agreement_class(said: Explanation) -> str:
     with st.container(key="compare_agreement"):
-        return choices.choose_class(said, "For the class")
+        return choices.choose_agreement_class(said)
 
 
 def _note_on_scale(method: str, scale: Scale, shared: str) -> None:

@@ -22,6 +22,8 @@ from cxr_gradcam.ui.session import Shown
 from cxr_gradcam.ui.text import scale_words, score_sentence
 from cxr_gradcam.words import knows_no_class, layer_name, map_title
 
+MOST_IN_A_ROW = 6  # maps of classes; smaller ones could not be read
+
 
 def show() -> None:
     """Draw the page; a radiograph and a model are there."""
@@ -99,7 +101,8 @@ def _every_class(current: Shown, explanation: Explanation, look: Look, wants_les
     section("All classes", f"{how} · {METHODS[look.method].label} · {layer_name(look.layer)}")
     film = Film(current.radiograph, name(current), current.lesion if wants_lesion else None)
     panels = class_panels(film, explanation, look.layer, look.scale)
-    viewer(panels, key="classes", tall=False, tools=False)
+    columns = min(len(panels), MOST_IN_A_ROW)
+    viewer(panels, key="classes", columns=columns, tall=False, tools=False)
 
 
 def _explain(explainer: Explainer, radiograph: Radiograph, look: Look) -> Explanation:

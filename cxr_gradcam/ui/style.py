@@ -39,7 +39,7 @@ CSS = """
 .cxr-title { font-size: .9rem; font-weight: 500; margin: 0; display: flex; gap: .75rem;
   justify-content: space-between; font-variant-numeric: tabular-nums; }
 .cxr-title span:first-child { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.cxr-title span + span { opacity: .75; font-weight: 400; }
+.cxr-title span + span { opacity: .75; font-weight: 400; white-space: nowrap; flex: none; }
 .cxr-heading h1 { font-size: 1.5rem; line-height: 1.3; padding: 0; margin: 0; font-weight: 600;
   overflow-wrap: anywhere; }
 .cxr-heading p { font-size: .9rem; line-height: 1.4; opacity: .75; margin: 0;
@@ -64,6 +64,7 @@ CSS = """
 .st-key-current > div:has(img) { flex: 0 0 4.5rem; }
 .st-key-current img { width: 4.5rem; height: 4.5rem; object-fit: contain; background: #000;
   border-radius: 6px; }
+.cxr-note, .cxr-section { overflow-wrap: anywhere; }
 .cxr-section { font-size: 1.15rem; font-weight: 600; padding: 0; margin: 1rem 0 0;
   display: flex; flex-wrap: wrap; align-items: baseline; column-gap: .7rem; }
 .cxr-section span { font-size: .9rem; font-weight: 400; opacity: .75; }

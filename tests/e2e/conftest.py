@@ -2,13 +2,22 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cxr_gradcam.checkpoint import load_checkpoint, save_checkpoint
 from cxr_gradcam.phantom import write_phantoms
 from tests.e2e.browsing import ARGUMENTS, CHROMIUM, serve
+
+WORDY_NAMES = (
+    "Pleural_effusion_bilateral_with_pneumothorax_and_emphysema_right_greater_than_left",
+    "PleuralEffusionBilateralWithPneumothoraxAndEmphysemaRightGreaterThanLeft",
+    "Enlarged Cardiomediastinum",
+    "<b>Normal & $x$ `y`",
+)
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +61,15 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="session")
 def bare_address(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server without a dataset. Its second model is the bundled one at 64 px, called `small`."""
+    """A server without a dataset. It has the bundled model at 64 px, too, called `small`.
+
+    The same with other class names is called `wordy`.
+    """
     folder = tmp_path_factory.mktemp("bare")
-    (folder / "runs/small").mkdir(parents=True)
+    for name in ("small", "wordy"):
+        (folder / "runs" / name).mkdir(parents=True)
     shutil.copyfile(small_checkpoint, folder / "runs/small/best.safetensors")
+    wordy = replace(load_checkpoint(small_checkpoint), class_names=WORDY_NAMES)
+    save_checkpoint(wordy, folder / "runs/wordy/best.safetensors")
     with serve(folder, runs=str(folder / "runs")) as address:
         yield address

@@ -84,6 +84,20 @@ def test_axe_finds_nothing_serious_and_nothing_sticks_out(
         assert main.evaluate("(main) => main.scrollWidth - main.clientWidth") == 0
 
 
+def test_long_class_names_stick_out_nowhere(browser: Any, bare_address: str) -> None:
+    page = new_page(browser)
+    page.set_viewport_size({"width": 390, "height": 900})
+    for place in ("?", "compare?compare=Contrast&"):
+        page.goto(f"{bare_address}/{place}sample=COVID-0&model=wordy")
+        page.locator("canvas.film[data-scale]").nth(3).wait_for()
+        settle(page)
+        main = page.get_by_test_id("stMain")
+        assert main.evaluate("(main) => main.scrollWidth - main.clientWidth") == 0
+        titles = page.locator("figcaption .title")
+        widths = titles.evaluate_all("all => all.map((one) => one.clientWidth)")
+        assert min(widths) > 60  # none gives way to what stands beside it
+
+
 def is_dark(page: Any) -> bool:
     """Whether the page's background is darker than its text."""
     of_app = "((style) => [style.backgroundColor, style.color])(getComputedStyle(app))"

@@ -29,6 +29,7 @@ _CSS = """
 .cxr-agreement-said { font-size: .95rem; margin: 0; }
 .cxr-balance caption { text-align: left; font-size: .95rem; padding: 0 0 .5rem; color: inherit;
   caption-side: top; }
+.cxr-balance :is(caption, th) { overflow-wrap: anywhere; }
 .cxr-balance th { font-weight: 400; text-align: left; padding: .25rem 2rem .25rem 0; border: 0; }
 .cxr-balance td { text-align: right; padding: .25rem 0; border: 0; white-space: nowrap; }
 .cxr-balance .cxr-sum > * { font-weight: 600;

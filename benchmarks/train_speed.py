@@ -21,6 +21,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date
 from functools import partial
 from multiprocessing.connection import Connection
@@ -174,12 +175,14 @@ def serve(recipe: Recipe, orders: Connection) -> None:
     began = time.perf_counter()
     epoch = recipe()
     orders.send(time.perf_counter() - began)
-    while (number := orders.recv()) is not None:
-        began = time.perf_counter()
-        epoch(number)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        orders.send(time.perf_counter() - began)
+    with suppress(EOFError):  # nobody asks any more
+        while True:
+            number = orders.recv()
+            began = time.perf_counter()
+            epoch(number)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            orders.send(time.perf_counter() - began)
 
 
 def measure(recipes: Sequence[Recipe], rounds: int) -> list[tuple[list[float], float]]:
@@ -188,7 +191,9 @@ def measure(recipes: Sequence[Recipe], rounds: int) -> list[tuple[list[float], f
     lines, prepared = [], []
     for recipe in recipes:
         mine, its = context.Pipe()
-        context.Process(target=serve, args=(recipe, its), daemon=True).start()
+        # No daemons: those may not start the workers of a DataLoader. They end with this process's
+        # side of the pipe, whatever becomes of it.
+        context.Process(target=serve, args=(recipe, its)).start()
         its.close()  # so that the end of a process that fails is heard
         lines.append(mine)
         prepared.append(mine.recv())
@@ -198,7 +203,7 @@ def measure(recipes: Sequence[Recipe], rounds: int) -> list[tuple[list[float], f
             line.send(number)
             taken.append(line.recv())
     for line in lines:
-        line.send(None)
+        line.close()
     return [(taken[1:], before) for taken, before in zip(seconds, prepared, strict=True)]
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DISCLAIMER = "Research use only, not for clinical use."
 NO_EVIDENCE = "no positive evidence"
+_PANEL_INCHES = 2.9
 _LETTERS_PER_INCH = 15  # of a caption at 9 points, wide ones
 ONSET = 0.1  # heat above the threshold over which the paint fades in, so that it has no hard rim
 _OPENCV_COLORMAPS = {
@@ -158,67 +159,73 @@ def comparison_figure(
     Raises:
         ValueError: for a layer that was not explained, another scale, and as `overlay`.
     """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
     from matplotlib.figure import Figure
 
     layer = explanation.layers[0] if layer is None else layer
-    classless = knows_no_class(explanation.method)
-    names = explanation.classes[:1] if classless else explanation.classes
-    count = 1 + len(names)
-    panel = 2.9
-    aspect = min(max(radiograph.height / radiograph.width, 1 / 3), 3)
-    shared = scale == "shared"
-    size = (panel * count + (0.8 if shared else 0), panel * aspect + (0.65 if shared else 1.3))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(1, count, squeeze=False)[0]
+    names = explanation.classes[: 1 if knows_no_class(explanation.method) else None]
+    shared, aspect = scale == "shared", min(max(radiograph.height / radiograph.width, 1 / 3), 3)
+    width = _PANEL_INCHES * (1 + len(names)) + (0.8 if shared else 0)
+    height = _PANEL_INCHES * aspect + (0.65 if shared else 1.3)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = list(figure.subplots(1, 1 + len(names), squeeze=False)[0])
     axes[0].imshow(radiograph.pixels, cmap="gray", vmin=0, vmax=1)
     axes[0].set_title("radiograph", fontsize=11)
-    shades = colormap_table(colormap) / 255.0
-    shades[unpainted(threshold)] = 1
-    colours = ListedColormap(shades)
-
-    def draw_bar(axis: Axes | list[Axes], top: float, **options: Any) -> Axes:
-        mappable = ScalarMappable(Normalize(0, top), colours)
-        bar = figure.colorbar(mappable, ax=axis, label=f"{explanation.unit} per cell", **options)
-        return bar.ax
-
     for axis, name in zip(axes[1:], names, strict=True):
         heatmap = explanation.heatmap(name, layer, scale)
         axis.imshow(overlay(radiograph, heatmap, colormap, opacity, threshold))
-        title = f"{plot_text(class_label(name), 22)}  {explanation.probabilities[name]:.1%}"
-        if classless:
-            title = METHODS[explanation.method].label
-        weight = "bold" if name == explanation.predicted and not classless else "normal"
-        axis.set_title(title, fontsize=11, fontweight=weight)
-        if explanation.peak(name, layer) <= 0:
-            axis.set_xlabel(NO_EVIDENCE, fontsize=9)
+        _name_overlay(axis, explanation, name, layer)
+    shades = colormap_table(colormap) / 255.0
+    shades[unpainted(threshold)] = 1
+    unit = f"{explanation.unit} per cell"
     if shared:
-        top = explanation.peak(names[0], layer, "shared")
-        if top > 0:
-            draw_bar(list(axes), top, shrink=0.85, pad=0.01)
+        _draw_bar(figure, axes, explanation.peak(names[0], layer, "shared"), shades, unit)
     else:
         tops = [0.0, *(explanation.peak(name, layer) for name in names)]
         for axis, top in zip(axes, tops, strict=True):
-            # A panel without heat keeps the room of a bar, so that all pictures stay in line.
-            bar = draw_bar(axis, top or 1.0, orientation="horizontal", shrink=0.8)
-            bar.set_visible(top > 0)
+            _draw_bar(figure, [axis], top, shades, unit)
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
         axis.spines[:].set_visible(False)
+    caption = _caption(explanation, layer, shared)
+    fits = len(caption) + len(DISCLAIMER) < _LETTERS_PER_INCH * width
+    figure.suptitle(f"{caption}{' ' if fits else chr(10)}{DISCLAIMER}", fontsize=9, color="0.35")
+    return figure
+
+
+def _name_overlay(axis: Axes, explanation: Explanation, class_name: str, layer: str) -> None:
+    """Write over an overlay whose it is, and below it where there is none to see."""
+    title = f"{plot_text(class_label(class_name), 22)}  {explanation.probabilities[class_name]:.1%}"
+    weight = "bold" if class_name == explanation.predicted else "normal"
+    if knows_no_class(explanation.method):
+        title, weight = METHODS[explanation.method].label, "normal"
+    axis.set_title(title, fontsize=11, fontweight=weight)
+    if explanation.peak(class_name, layer) <= 0:
+        axis.set_xlabel(NO_EVIDENCE, fontsize=9)
+
+
+def _draw_bar(figure: Figure, axes: list[Axes], top: float, shades: np.ndarray, unit: str) -> None:
+    """Draw what the colours are worth: beside several panels that share it, or below one.
+
+    A panel without heat keeps the room of its bar, so that all pictures stay in line.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    below = len(axes) == 1
+    if top <= 0 and not below:
+        return
+    place: dict[str, Any] = {"orientation": "horizontal", "shrink": 0.8} if below else {}
+    mappable = ScalarMappable(Normalize(0, top or 1.0), ListedColormap(shades))
+    bar = figure.colorbar(mappable, ax=axes, label=unit, **place or {"shrink": 0.85, "pad": 0.01})
+    bar.ax.set_visible(top > 0)
+
+
+def _caption(explanation: Explanation, layer: str, shared: bool) -> str:
+    """Say what is drawn and what its colours may be compared with."""
     rest = plot_text(class_label(explanation.contrast), 22) if explanation.contrast else ""
     against = f" rather than {rest}" if rest else ""
     how = "one scale for all classes" if shared else "a scale per class"
-    parts = [
-        f"{METHODS[explanation.method].label}{against} at {layer}, "
-        f"{'by a method that knows no class' if classless else how}.",
-        DISCLAIMER,
-    ]
-    line = " ".join(parts)
-    figure.suptitle(
-        line if len(line) < _LETTERS_PER_INCH * size[0] else "\n".join(parts),
-        fontsize=9,
-        color="0.35",
-    )
-    return figure
+    if knows_no_class(explanation.method):
+        how = "by a method that knows no class"
+    return f"{METHODS[explanation.method].label}{against} at {layer}, {how}."

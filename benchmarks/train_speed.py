@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="dataset folder; phantoms of 299 px if left out")
     parser.add_argument("--count", type=int, default=128, help="images per epoch")
     parser.add_argument("--size", type=int, default=224, help="side of the model input")
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=Config("").batch_size)
     parser.add_argument("--rounds", type=int, default=3, help="epochs of each, taking turns")
     parser.add_argument("--workers", type=int, default=2, help="of the notebook's DataLoader")
     parser.add_argument("--precision", default="auto", help="of ours: auto, bf16 or fp32")

@@ -21,7 +21,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import date
 from functools import partial
 from multiprocessing.connection import Connection
@@ -188,22 +188,21 @@ def serve(recipe: Recipe, orders: Connection) -> None:
 def measure(recipes: Sequence[Recipe], rounds: int) -> list[tuple[list[float], float]]:
     """Return the seconds of every epoch but a first one to warm up, and of the preparation."""
     context = multiprocessing.get_context("spawn")
-    lines, prepared = [], []
-    for recipe in recipes:
-        mine, its = context.Pipe()
-        # No daemons: those may not start the workers of a DataLoader. They end with this process's
-        # side of the pipe, whatever becomes of it.
-        context.Process(target=serve, args=(recipe, its)).start()
-        its.close()  # so that the end of a process that fails is heard
-        lines.append(mine)
-        prepared.append(mine.recv())
+    prepared: list[float] = []
     seconds: list[list[float]] = [[] for _ in recipes]
-    for number in range(rounds + 1):
-        for line, taken in zip(lines, seconds, strict=True):
-            line.send(number)
-            taken.append(line.recv())
-    for line in lines:
-        line.close()
+    with ExitStack() as lines_closed:  # which ends the processes, whatever happens
+        lines = []
+        for recipe in recipes:
+            mine, its = context.Pipe()
+            lines.append(lines_closed.enter_context(mine))
+            # No daemon: those may not start the workers of a DataLoader.
+            context.Process(target=serve, args=(recipe, its)).start()
+            its.close()  # so that the end of a process that fails is heard
+            prepared.append(mine.recv())
+        for number in range(rounds + 1):
+            for line, taken in zip(lines, seconds, strict=True):
+                line.send(number)
+                taken.append(line.recv())
     return [(taken[1:], before) for taken, before in zip(seconds, prepared, strict=True)]
 
 

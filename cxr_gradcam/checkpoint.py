@@ -139,7 +139,7 @@ def load_checkpoint(path: str | os.PathLike[str] = BUNDLED_CHECKPOINT) -> Checkp
         weights = load(data[:_MOST_BYTES])  # cut short, a larger file is a damaged one
     except FileNotFoundError:
         raise CheckpointError(f"There is no checkpoint at {path}: check the path.") from None
-    except SafetensorError:
+    except (SafetensorError, KeyError):  # a KeyError where PyTorch has no such type of numbers
         raise CheckpointError(
             f"{_named(path)} is not a .safetensors file, or is damaged: choose a checkpoint "
             "written by train.py (pickled .pt and .pth files are never loaded)."
@@ -159,8 +159,8 @@ def load_checkpoint(path: str | os.PathLike[str] = BUNDLED_CHECKPOINT) -> Checkp
 def _header(data: bytes) -> Mapping[str, str]:
     """Return the metadata in a sound file's header, which safetensors reads from a path only."""
     size = int.from_bytes(data[:8], "little")
-    metadata: dict[str, str] = json.loads(data[8 : 8 + size]).get("__metadata__", {})
-    return metadata
+    metadata: dict[str, str] | None = json.loads(data[8 : 8 + size]).get("__metadata__")
+    return metadata or {}
 
 
 def _named(path: Path) -> str:

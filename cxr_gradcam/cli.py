@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -117,6 +116,7 @@ def explain(
     """
     with _stoppable():
         from cxr_gradcam.batch.run import prepare
+        from cxr_gradcam.dataset import class_name_of
         from cxr_gradcam.densenet import LAST_LAYER
         from cxr_gradcam.export import Settings
 
@@ -126,7 +126,7 @@ def explain(
                 paths,
                 out,
                 Settings(
-                    unicodedata.normalize("NFC", shown),  # as class names are, see `dataset`
+                    class_name_of(shown),
                     layer or LAST_LAYER,
                     method,
                     scale.value,

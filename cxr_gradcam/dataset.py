@@ -148,6 +148,7 @@ def read_dataset(root: Path) -> Dataset:
     if not _is_folder(root):
         raise DatasetError(f"There is no dataset folder at {root}: check the path.")
     found: dict[str, list[Path]] = {}
+    alike: dict[Path, Path] = {}
     beside: list[str] = []
     try:
         folders = _folders(root)
@@ -156,8 +157,12 @@ def read_dataset(root: Path) -> Dataset:
             beside = [folder.name for folder in folders if folder not in splits]
             folders = [folder for split in splits for folder in _folders(split)]
         for folder in folders:
-            # As composed letters: a Mac's disk gives an umlaut as two, which no model's name has.
-            name = unicodedata.normalize("NFC", folder.name)
+            name = class_name_of(folder.name)
+            if alike.setdefault(folder.parent / name, folder) != folder:
+                raise DatasetError(
+                    f"{root} holds two folders called {name}, whose letters differ in their code "
+                    "only: rename one, or put their images together."
+                )
             found.setdefault(name, []).extend(_images(folder))
     except OSError as error:
         raise _cannot_read(Path(error.filename or root), error) from None
@@ -174,6 +179,11 @@ def read_dataset(root: Path) -> Dataset:
         )
     left_out = sorted({*beside, *(set(names) - set(images))}, key=natural_key)
     return Dataset(root, images, tuple(left_out))
+
+
+def class_name_of(text: str) -> str:
+    """Return a class's name in composed letters: a Mac's disk gives an umlaut as two."""
+    return unicodedata.normalize("NFC", text)
 
 
 def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:

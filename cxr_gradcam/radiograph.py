@@ -44,6 +44,7 @@ READABLE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom",
 )  # fmt: skip
 MAX_FILE_BYTES = 200 * 2**20
+_AS_TEXT = "The file is open as text: open it in binary mode ('rb')."
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -206,7 +207,7 @@ def _read_bytes(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
     if isinstance(source, TextIOBase):  # type: ignore[unreachable]
-        raise TypeError("The file is open as text: open it in binary mode ('rb').")
+        raise TypeError(_AS_TEXT)
     if not hasattr(source, "read"):
         raise TypeError(
             f"A {type(source).__name__} is no file: give a path, bytes or an open file, and pixels "
@@ -214,4 +215,7 @@ def _read_bytes(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
         )
     if source.seekable():
         source.seek(0)  # an upload that was looked at before stands at its end
-    return bytes(source.read(MAX_FILE_BYTES + 1))
+    data: object = source.read(MAX_FILE_BYTES + 1)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(_AS_TEXT)
+    return bytes(data)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from cxr_gradcam.dataset import SPLITS, Dataset, DatasetError
+from cxr_gradcam.dataset import SPLITS, Dataset, DatasetError, class_name_of
 from cxr_gradcam.dataset_report import Report
 from cxr_gradcam.duplicates import HASH_BITS, Bits, group_duplicates, perceptual_hash
 from cxr_gradcam.files import write_whole
@@ -269,7 +269,8 @@ def load_splits(path: Path, root: Path) -> Splits:
     """
     try:
         content = json.loads(path.read_bytes())
-        version, class_names = content["format_version"], tuple(content["class_names"])
+        version = content["format_version"]
+        class_names = tuple(map(class_name_of, content["class_names"]))
         parts = {name: tuple(_from_row(row, root) for row in content[name]) for name in SPLITS}
     except OSError as error:
         raise DatasetError(
@@ -295,7 +296,7 @@ def _below(path: Path, root: Path) -> str:
 
 
 def _from_row(row: Mapping[str, Any], root: Path) -> Sample:
-    return Sample(root / row["file"], row["class"], int(row["group"]))
+    return Sample(root / row["file"], class_name_of(row["class"]), int(row["group"]))
 
 
 def _is_sound(splits: Splits) -> bool:

@@ -217,6 +217,18 @@ def test_a_header_that_is_not_json(tmp_path: Path, text: str) -> None:
         load_checkpoint(tmp_path / "c.safetensors")
 
 
+def test_sound_files_of_other_contents(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    for header, why in (
+        ({"__metadata__": None}, "does not say its architecture"),
+        ({"x": {"dtype": "F8_E8M0", "shape": [4], "data_offsets": [0, 4]}}, "is damaged"),
+    ):
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4 * ("x" in header)))
+        with pytest.raises(CheckpointError, match=why):
+            load_checkpoint(path)
+
+
 def test_files_of_another_kind(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="There is no checkpoint at"):
         load_checkpoint(tmp_path / "absent.safetensors")

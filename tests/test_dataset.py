@@ -101,6 +101,9 @@ def test_a_class_is_called_in_composed_letters(tmp_path: Path) -> None:
     dataset = read_dataset(tmp_path)
     assert dataset.classes == ("A", "Entz\u00fcndung")
     assert dataset.by_label["Entz\u00fcndung"]["1.png"].exists()
+    make(tmp_path, "Entz\u00fcndung/1.png")
+    with pytest.raises(DatasetError, match="two folders called Entz\u00fcndung, whose letters"):
+        read_dataset(tmp_path)
 
 
 def test_dicom_without_a_suffix_is_told_by_its_first_bytes(tmp_path: Path) -> None:

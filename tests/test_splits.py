@@ -331,6 +331,26 @@ def test_class_order_odd_names_and_files_elsewhere_are_kept(tmp_path: Path) -> N
     assert tested.test_digest(tmp_path / "data") != splits.test_digest(tmp_path / "data")
 
 
+def test_splits_of_a_time_when_names_were_kept_as_the_disk_gave_them(tmp_path: Path) -> None:
+    decomposed = "Entzu\u0308ndung"
+    files = [tmp_path / name / "1.png" for name in ("A", decomposed)]
+    for file in files:
+        file.parent.mkdir()
+        file.touch()
+    rows = [
+        {"file": str(file.relative_to(tmp_path)), "class": file.parent.name, "group": i}
+        for i, file in enumerate(files)
+    ]
+    content = {"format_version": 1, "class_names": ["A", decomposed], "train": rows}
+    (tmp_path / "splits.json").write_text(json.dumps(content | {"val": [], "test": []}))
+    splits = load_splits(tmp_path / "splits.json", tmp_path)
+    assert splits.class_names == ("A", "Entz\u00fcndung")
+    assert [(one.path, one.label) for one in splits.train] == [
+        (files[0], "A"),
+        (files[1], "Entz\u00fcndung"),
+    ]
+
+
 def test_a_vanished_image_is_named_and_a_mask_is_not_missed(
     splits: Splits, master: Path, root: Path
 ) -> None:

@@ -93,8 +93,8 @@ def _fit(
         while not position.is_done:
             started = time.perf_counter()
             first = position.step
-            position = _train_epoch(run, learner, plan, images, position)
-            if position.step < plan.steps:  # time is up
+            position, is_time_up = _train_epoch(run, learner, plan, images, position)
+            if position.step < plan.steps:
                 break
             seconds = time.perf_counter() - started
             try:
@@ -116,6 +116,8 @@ def _fit(
             if events:
                 events.epoch(row, gradcam_strip(_trained(run, learner), val_images))
             _save(run, learner, position)
+            if is_time_up:  # since the last step of the epoch
+                break
     finally:
         if events:
             events.close()
@@ -124,12 +126,19 @@ def _fit(
 
 def _train_epoch(
     run: Run, learner: Learner, plan: Plan, images: Images, position: Position
-) -> Position:
-    """Train to the end of the epoch, or to where time is up, saving on the way."""
+) -> tuple[Position, bool]:
+    """Train to the end of the epoch, or to where time is up, saving on the way.
+
+    Returns:
+        Where it ended, and whether time is up, on which all processes agree.
+    """
+    is_time_up = False
     total = run.config.epochs * plan.steps
     began, started, first = position.seconds, time.perf_counter(), position.step
 
     def after_step(now: Position, stop: Stop) -> bool:
+        nonlocal is_time_up
+        is_time_up = stop == Stop.TIME
         seconds = time.perf_counter() - started
         speed = (now.step - first) * plan.batch_size / seconds
         done = now.epoch * plan.steps + now.step
@@ -138,7 +147,7 @@ def _train_epoch(
             _save(run, learner, replace(now, seconds=began + seconds))
         if stop == Stop.SIGNAL:
             raise Stopped
-        return stop == Stop.TIME
+        return is_time_up
 
     what = f"Epoch {position.epoch + 1} of {run.config.epochs}"
     with run.display.bar(what, total, position.epoch * plan.steps + first) as bar:
@@ -151,7 +160,7 @@ def _train_epoch(
             after_step=after_step,
             wants_stop=run.watch.reason,
         )
-    return replace(position, seconds=began + time.perf_counter() - started)
+    return replace(position, seconds=began + time.perf_counter() - started), is_time_up
 
 
 def _judge(run: Run, learner: Learner, position: Position, row: Mapping[str, float]) -> Position:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -91,9 +92,12 @@ def load_images(
     def read(sample: Sample) -> npt.NDArray[np.uint8]:
         return _squared(load_radiograph(sample.path).pixels, size)
 
-    with ThreadPoolExecutor(readers) as pool:
+    with (
+        ThreadPoolExecutor(readers) as pool,
+        closing(in_order(pool, read, samples, 16 * readers)) as squares,
+    ):
         try:
-            for i, square in enumerate(in_order(pool, read, samples, 16 * readers)):
+            for i, square in enumerate(squares):
                 pixels[i] = square
                 on_image()
         except RadiographError as error:

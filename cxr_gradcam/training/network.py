@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -152,16 +153,18 @@ def _imagenet_weights() -> Mapping[str, Tensor]:
     try:
         # By hand, as torchvision would unpickle whatever lies in its cache.
         found = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except pickle.UnpicklingError:
-        file = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
-        raise ConfigError(
-            f"{file} holds something else than weights: delete it, and it is downloaded anew."
-        ) from None
-    except (OSError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, EOFError, struct.error):
+        found = {}
+    except (OSError, RuntimeError) as error:
         raise ConfigError(
             f"The ImageNet weights cannot be had from {weights.url} ({error}): connect to the "
             "internet, or choose --weights bundled."
         ) from None
+    if not (isinstance(found, Mapping) and found and all(isinstance(key, str) for key in found)):
+        file = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
+        raise ConfigError(
+            f"{file} holds something else than weights: delete it, and it is downloaded anew."
+        )
     # The file is older than the network's names: `norm.1` is `norm1` today.
     return {re.sub(r"(denselayer\d+\.\w+)\.(?=\d\.)", r"\1", key): found[key] for key in found}
 

@@ -147,7 +147,7 @@ def prepare(config: Config, out: Path, *, device: str, watch: Stopwatch, display
     is_new = not (out / CONFIG_FILE).exists()
     data = read_dataset(Path(config.data)) if is_new else _read_splits(config, out)
     class_names = data.classes if isinstance(data, Dataset) else data.class_names
-    if reserved := sorted(RESERVED_NAMES & set(class_names)):
+    if is_new and (reserved := sorted(RESERVED_NAMES & set(class_names))):
         raise ConfigError(
             f"{config.data} has a class called {reserved[0]}, which --class or a column of the "
             "tables means otherwise: rename its folder."

@@ -282,6 +282,18 @@ def test_a_signal_ends_the_last_evaluation_too(
     assert json.loads((out / "evaluation" / "metrics.json").read_bytes())["checkpoint"] == digest
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_time_is_up_after_an_epoch_of_one_step_too(
+    few_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = ["--data", str(few_phantoms), "--out", str(out), "--input-size", "64"]
+    assert train.main([*arguments, "--epochs", "3", "--max-minutes", "0"]) == 0
+    assert "Time is up in epoch 2" in capsys.readouterr().err
+    assert len((out / "history.jsonl").read_text().splitlines()) == 1
+    assert (out / "evaluation" / "metrics.json").exists()
+
+
 def test_a_log_gets_a_line_now_and_then_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

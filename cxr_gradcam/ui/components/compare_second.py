@@ -89,13 +89,13 @@ def _missed(dataset: Dataset | None) -> str:
     if asked.get(Keys.ORIGIN) == DATASET:
         label, name = asked.get(Keys.DATASET_CLASS, ""), asked.get(Keys.DATASET_FILE, "")
         if dataset is None:
-            return no_folder(f"{label}/{name}" if name else "The second radiograph")
+            return no_folder(f"{label}/{name}" if label and name else "The second radiograph")
         words = class_choices(dataset.classes)
         files = {words[name]: dataset.by_label[name] for name in dataset.classes}
         label = label or next(iter(files))  # the first one is left out of an address
         known = [printable(key) for key in files.get(label, {})]
         return no_film(f"{label}/{name}") if name and name not in known else ""
-    sample = asked.get(Keys.SAMPLE)
+    sample = asked.get(Keys.SAMPLE) if asked.get(Keys.ORIGIN, PHANTOM) == PHANTOM else None
     known = [sample_name(key) for key in shared.sample_keys()]
     return no_phantom(sample) if sample is not None and sample not in known else ""
 

@@ -43,10 +43,10 @@ def choose_class(classifier: Classifier, predicted: str) -> str:
     The first choice follows the prediction, so it goes on being right with the next radiograph.
     """
     words = class_choices(classifier.class_names, first="Predicted")
-    # Another checkpoint has other classes.
-    default = PREDICTED if Keys.CLASS not in st.session_state else None
-    if st.session_state.get(Keys.CLASS, PREDICTED) not in words:
+    default: str | None = PREDICTED
+    if st.session_state.get(Keys.CLASS, PREDICTED) not in words:  # another checkpoint has others
         st.session_state[Keys.CLASS] = PREDICTED
+        default = None  # beside a value that is set Streamlit complains of it
     chosen = st.pills(
         "Why this class?",
         list(words),

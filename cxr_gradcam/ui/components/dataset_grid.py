@@ -33,9 +33,8 @@ img { width: 100%; height: 100%; object-fit: contain; display: block; }
 .mark { position: absolute; left: .35rem; top: .35rem; padding: 0 .4rem; border-radius: 4px;
   font-size: .74rem; line-height: 1.55; background: #f7d774; color: #2b2205; }
 .words { display: block; padding: .4rem .55rem .5rem; font-size: .82rem; line-height: 1.4; }
-.words > span { overflow: hidden; }
 .words > span { display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical;
-  white-space: normal; overflow-wrap: anywhere; }
+  overflow: hidden; overflow-wrap: anywhere; }
 .words > .said { opacity: .82; font-variant-numeric: tabular-nums; -webkit-line-clamp: 3; }
 .words > .wrong { opacity: 1; font-weight: 600; }
 .wrong::before { content: "✕ "; color: light-dark(#b3261e, #ff8a80); }

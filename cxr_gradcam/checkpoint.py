@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from cxr_gradcam.densenet import BLOCK, LAST_LAYER, TRANSITION
 from cxr_gradcam.familiarity import CHANNELS, Familiarity
-from cxr_gradcam.files import write_whole
+from cxr_gradcam.files import composed, write_whole
 
 FORMAT_VERSION = 1
 ARCHITECTURE = "densenet121"
@@ -195,7 +194,7 @@ def _parse_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     except ValueError:
         raise wrong("has damaged statistics of familiarity") from None
     return {
-        "class_names": tuple(_composed(name) for name in values["class_names"]),
+        "class_names": tuple(map(composed, values["class_names"])),
         "input_size": values["input_size"],
         "mean": tuple(map(float, values["mean"])),
         "std": tuple(map(float, values["std"])),
@@ -221,15 +220,11 @@ def _parse_familiarity(value: Any) -> Familiarity | None:
     return familiarity
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)  # as `dataset` names classes
-
-
 def _is_names(value: Any) -> bool:
     return (
         isinstance(value, list)
         and all(isinstance(name, str) and name.strip() for name in value)
-        and len(set(map(_composed, value))) == len(value) >= 2
+        and len(set(map(composed, value))) == len(value) >= 2
         and not RESERVED_NAMES & set(value)
     )
 

@@ -21,6 +21,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cxr_gradcam.files import composed
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -116,7 +118,6 @@ def explain(
     """
     with _stoppable():
         from cxr_gradcam.batch.run import prepare
-        from cxr_gradcam.dataset import class_name_of
         from cxr_gradcam.densenet import LAST_LAYER
         from cxr_gradcam.export import Settings
 
@@ -126,7 +127,7 @@ def explain(
                 paths,
                 out,
                 Settings(
-                    class_name_of(shown),
+                    composed(shown),
                     layer or LAST_LAYER,
                     method,
                     scale.value,

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from cxr_gradcam.files import expanded
+from cxr_gradcam.files import composed, expanded
 from cxr_gradcam.radiograph import looks_readable
 
 ENVIRONMENT_VARIABLE = "CXR_DATA"
@@ -157,7 +156,7 @@ def read_dataset(root: Path) -> Dataset:
             beside = [folder.name for folder in folders if folder not in splits]
             folders = [folder for split in splits for folder in _folders(split)]
         for folder in folders:
-            name = class_name_of(folder.name)
+            name = composed(folder.name)
             if alike.setdefault(folder.parent / name, folder) != folder:
                 raise DatasetError(
                     f"{root} holds two folders called {name}, whose letters differ in their code "
@@ -179,11 +178,6 @@ def read_dataset(root: Path) -> Dataset:
         )
     left_out = sorted({*beside, *(set(names) - set(images))}, key=natural_key)
     return Dataset(root, images, tuple(left_out))
-
-
-def class_name_of(text: str) -> str:
-    """Return a class's name in composed letters: a Mac's disk gives an umlaut as two."""
-    return unicodedata.normalize("NFC", text)
 
 
 def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:

@@ -1,9 +1,10 @@
-"""Paths as people write them, and files written whole or not at all."""
+"""Paths and names as people and disks write them, and files written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -16,6 +17,11 @@ LEFTOVERS = ".*.[0-9]*.part"  # what a process that was killed while it wrote le
 def expanded(path: str) -> Path:
     """Return a path with the user's folder in place of `~`; where there is none, as it is."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 pathlib's raises RuntimeError
+
+
+def composed(name: str) -> str:
+    """Return a name in composed letters: a Mac's disk gives an umlaut as two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def print_any_path() -> None:

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from cxr_gradcam.dataset import SPLITS, Dataset, DatasetError, class_name_of
+from cxr_gradcam.dataset import SPLITS, Dataset, DatasetError
 from cxr_gradcam.dataset_report import Report
 from cxr_gradcam.duplicates import HASH_BITS, Bits, group_duplicates, perceptual_hash
-from cxr_gradcam.files import write_whole
+from cxr_gradcam.files import composed, write_whole
 from cxr_gradcam.radiograph import RadiographError, load_radiograph
 from cxr_gradcam.stratify import TooFewGroupsError, share_groups
 from cxr_gradcam.threads import in_order, usable_cores
@@ -167,11 +167,8 @@ def _read_samples(
 def _hash_files(paths: Sequence[Path]) -> Generator[Bits | str, None, None]:
     """Give the hash of each file, or why it cannot be read, in order."""
     readers = min(_MAX_READERS, usable_cores())
-    pool = ThreadPoolExecutor(readers)
-    try:
+    with ThreadPoolExecutor(readers) as pool:
         yield from in_order(pool, _hash_file, paths, 16 * readers)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _hash_file(path: Path) -> Bits | str:
@@ -270,7 +267,7 @@ def load_splits(path: Path, root: Path) -> Splits:
     try:
         content = json.loads(path.read_bytes())
         version = content["format_version"]
-        class_names = tuple(map(class_name_of, content["class_names"]))
+        class_names = tuple(map(composed, content["class_names"]))
         parts = {name: tuple(_from_row(row, root) for row in content[name]) for name in SPLITS}
     except OSError as error:
         raise DatasetError(
@@ -296,7 +293,7 @@ def _below(path: Path, root: Path) -> str:
 
 
 def _from_row(row: Mapping[str, Any], root: Path) -> Sample:
-    return Sample(root / row["file"], class_name_of(row["class"]), int(row["group"]))
+    return Sample(root / row["file"], composed(row["class"]), int(row["group"]))
 
 
 def _is_sound(splits: Splits) -> bool:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxr_gradcam.radiograph import RadiographError, load_radiograph
+from cxr_gradcam.radiograph import radiograph_or_reason
 from cxr_gradcam.survey.folder import Film, Stamp
 
 SIDE = 240  # pixels of the longer side
@@ -63,10 +63,9 @@ def decode(thumbnail: bytes) -> npt.NDArray[np.uint8]:
 
 
 def _make(path: Path) -> Thumbnail:
-    try:
-        radiograph = load_radiograph(path)
-    except RadiographError as error:
-        return str(error)  # an exception would keep the film that it was raised beside
+    radiograph = radiograph_or_reason(path)
+    if isinstance(radiograph, str):
+        return radiograph
     share = SIDE / max(radiograph.height, radiograph.width)
     size = (max(1, round(radiograph.width * share)), max(1, round(radiograph.height * share)))
     way = cv2.INTER_AREA if share < 1 else cv2.INTER_LINEAR

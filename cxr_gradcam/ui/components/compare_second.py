@@ -91,7 +91,7 @@ def _missed(dataset: Dataset | None) -> str:
         if dataset is None:
             return no_folder(f"{label}/{name}" if label and name else "The second radiograph")
         words = class_choices(dataset.classes)
-        files = {words[name]: dataset.by_label[name] for name in dataset.classes}
+        files = {words[one]: dataset.by_label[one] for one in dataset.classes}
         label = label or next(iter(files))  # the first one is left out of an address
         known = [printable(key) for key in files.get(label, {})]
         return no_film(f"{label}/{name}") if name and name not in known else ""

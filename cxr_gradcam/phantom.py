@@ -4,7 +4,7 @@ A patient and a film come from the seed alone, the lesion from the seed and the 
 with four labels is one patient with four diseases, and nothing but the lesion tells the class.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,23 +159,23 @@ def ground_glass(grid: Grid, patient: Patient, rng: np.random.Generator) -> Fiel
     for side in (-1, 1):
         for _ in range(rng.integers(2, 4)):
             centre = lung_point(patient, side, rng.uniform(0.55, 0.95), rng.uniform(0.7, 1.0))
-            patch = blob(grid, rng, centre, rng.uniform(2.6, 4.0), softness=0.7)
+            patch = blob(grid, rng, centre, rng.uniform(2.6, 4.0), 0.7, ((16, 0.2), (34, 0.1)))
             filled = np.maximum(filled, rng.uniform(0.35, 0.5) * patch)
     paving = 0.8 + 0.5 * thread(rng, 56, grid.size)
-    return textured(filled * paving, rng)
+    return textured(filled * paving, rng, 1.0)
 
 
 def consolidation(grid: Grid, patient: Patient, rng: np.random.Generator) -> Field:
-    """Lung_Opacity: one dense, well-bounded focus, or two, anywhere in the lungs."""
+    """Lung_Opacity: one dense focus with a soft rim, or two, anywhere in the lungs."""
     filled = np.zeros_like(grid.x)
     for _ in range(1 if rng.random() < 0.7 else 2):
         side = int(rng.choice([-1, 1]))
         centre = lung_point(patient, side, rng.uniform(0.15, 0.85), rng.uniform(0.3, 0.7))
-        patch = blob(grid, rng, centre, rng.uniform(3.0, 4.5), softness=0.4)
+        patch = blob(grid, rng, centre, rng.uniform(3.0, 4.5), 0.6, ((9, 0.18), (26, 0.07)))
         filled = np.maximum(filled, rng.uniform(0.8, 0.95) * patch)
     # Bronchi that still hold air branch through it as dark lines.
     bronchi = np.clip(vessels(grid, patient, rng) - 0.3, 0, 0.5)
-    return np.asarray(filled * (1 - 0.4 * bronchi), np.float32)
+    return textured(filled * (1 - 0.25 * bronchi), rng, 0.4)
 
 
 def interstitial(grid: Grid, patient: Patient, rng: np.random.Generator) -> Field:
@@ -191,11 +191,11 @@ def interstitial(grid: Grid, patient: Patient, rng: np.random.Generator) -> Fiel
     return np.asarray(np.clip(filled * (0.2 + 0.35 * cuffs + 0.45 * net), 0, 0.9), np.float32)
 
 
-def textured(filled: Field, rng: np.random.Generator) -> Field:
+def textured(filled: Field, rng: np.random.Generator, strength: float) -> Field:
     """Mottles a patch, as alveoli fill unevenly."""
     size = filled.shape[0]
     mottle = 0.12 * smooth_noise(rng, 30, size) + 0.06 * smooth_noise(rng, 60, size)
-    return np.asarray(np.clip(filled * (1 + mottle), 0, 1), np.float32)
+    return np.asarray(np.clip(filled * (1 + strength * mottle), 0, 1), np.float32)
 
 
 def thread(rng: np.random.Generator, cells: int, size: int) -> Field:
@@ -223,13 +223,18 @@ def lung_point(patient: Patient, side: int, height: float, out: float) -> tuple[
 
 def blob(
     grid: Grid, rng: np.random.Generator, centre: tuple[float, float], radius: float,
-    softness: float,
+    softness: float, bumps: Iterable[tuple[int, float]],
 ) -> Field:  # fmt: skip
-    """An uneven patch, 1 inside to 0 outside, with a rim about `softness` radii wide."""
+    """An uneven patch, 1 inside to 0 outside.
+
+    Its rim is about `softness` radii wide and wavers by `bumps`: so many per side of the film, so
+    many radii high.
+    """
     stretch = rng.uniform(0.75, 1.3)
     far = np.hypot((grid.x - centre[0]) * stretch, (grid.y - centre[1]) / stretch) / radius
-    uneven = far + 0.2 * smooth_noise(rng, 16, grid.size) + 0.1 * smooth_noise(rng, 34, grid.size)
-    return edge(np.asarray(1 - uneven, np.float32), softness)
+    for cells, height in bumps:
+        far = far + height * smooth_noise(rng, cells, grid.size)
+    return edge(np.asarray(1 - far, np.float32), softness)
 
 
 # ---------------------------------------------------------------- folder

@@ -219,6 +219,7 @@ def test_a_tile_far_down_opens_the_page_from_its_top(page: Any) -> None:
     assert page.evaluate(scrolled) > 100
     tile.click()
     wait_for_picture(page)
+    settle(page)  # only then does the invitation go, and with it its place
     assert page.evaluate(scrolled) == 0
     page.get_by_test_id("stMain").evaluate("(main) => main.scrollTo(0, 150)")
     page.locator(".st-key-class").get_by_text("COVID", exact=True).click()

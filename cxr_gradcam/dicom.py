@@ -13,21 +13,17 @@ from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from io import BytesIO
 
+import cv2
 import numpy as np
-import numpy.typing as npt
 import pydicom.misc
 from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import (
-    apply_color_lut,
-    apply_modality_lut,
-    apply_voi_lut,
-    apply_windowing,
-)
+from pydicom.pixels.processing import apply_color_lut
 
+from cxr_gradcam.dicom_grey import map_levels, number
 from cxr_gradcam.reading import (
     MAX_JPEG_SCANS,
     MAX_PIXELS,
@@ -36,7 +32,6 @@ from cxr_gradcam.reading import (
     Pixels,
     RadiographError,
     attempt,
-    blocks,
     check_size,
     scale,
 )
@@ -46,11 +41,16 @@ _ELEMENTS = [
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
     "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "ModalityLUTSequence",
-    "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction",
+    "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationIntentType",
+    "PixelIntensityRelationshipSign", "PixelAspectRatio", "ImagerPixelSpacing", "PixelSpacing",
+    "NominalScannedPixelSpacing", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
     "RedPaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableData", "PixelData",
-    "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+    "BluePaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData", "PixelData", "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
 ]  # fmt: skip
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 _BY_PILLOW = (uid.JPEGBaseline8Bit, uid.JPEG2000Lossless, uid.JPEG2000)
@@ -62,9 +62,15 @@ _PLUGINS = dict.fromkeys(_NATIVE, "") | dict.fromkeys(_BY_PILLOW, "pillow") | {
     uid.RLELossless: "pydicom"
 }  # fmt: skip
 PREFIX_END = 132
-_WINDOW_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
-_BEYOND = (-1e300, 1e300)  # values that no window reaches
-_LEAST_SHOWN = 1 / 8  # share of the greys that a window worth following gives the film
+# Where an enhanced object says of its frames what other objects say at the top.
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence")
+# What gives a pixel's height and width; the first that is there counts.
+_PROPORTIONS = (
+    "PixelAspectRatio", "ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing"
+)  # fmt: skip
+_SQUARE = 0.01  # as far from a square as a pixel may be
+_LONGEST = 8  # times as long as wide; beyond it, it is a mistake
 # The file's head for an inflated dataset, which is explicit VR little endian.
 _PLAIN_HEAD = bytes(128) + b"DICM\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\0"
 # Markers in the JPEG family: those that give the size, and those after which coded data follows.
@@ -141,12 +147,14 @@ def read_dicom(data: bytes, subject: str) -> Decoded:
             raise RadiographError(
                 f"{subject} is a DICOM file without a complete picture: choose the picture's file."
             )
-        check_size(_number(dataset, "Columns"), _number(dataset, "Rows"), subject)
+        notes: list[str] = []
+        attempt(_complete, dataset, notes)
+        check_size(number(dataset, "Columns"), number(dataset, "Rows"), subject)
         if dataset.file_meta.TransferSyntaxUID not in (*_PLUGINS, *_BY_GDCM):
             raise RadiographError(
                 f"{subject} is compressed in a way that cannot be read: export it uncompressed."
             )
-        if _number(dataset, "BitsAllocated") > 16:
+        if number(dataset, "BitsAllocated") > 16:
             raise RadiographError(
                 f"{subject} has more than 16 bits per pixel: export it with 16 or fewer."
             )
@@ -156,12 +164,11 @@ def read_dicom(data: bytes, subject: str) -> Decoded:
                 f"{subject} is a DICOM file with a damaged or incomplete picture: export it again."
             )
         del dataset.PixelData
-        notes: list[str] = []
-        if (frames := _number(dataset, "NumberOfFrames")) > 1:
+        if (frames := number(dataset, "NumberOfFrames")) > 1:
             notes.append(f"This file holds {frames} frames; the first is shown.")
         coloured = "MONOCHROME" not in str(dataset.PhotometricInterpretation)
-        grey = scale(stored, notes) if coloured else _map_levels(stored, dataset, notes)
-        return grey, notes, "DICOM"
+        grey = scale(stored, notes) if coloured else map_levels(stored, dataset, notes)
+        return _square(grey, dataset, notes), notes, "DICOM"
 
 
 def _parse(data: bytes) -> Dataset:
@@ -173,10 +180,44 @@ def _parse(data: bytes) -> Dataset:
         implicit, little = dataset.original_encoding
         plain = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
         dataset.file_meta.TransferSyntaxUID = plain if little else uid.ExplicitVRBigEndian
+    for keyword in _GROUPS:
+        attempt(_lift_first_group, dataset, keyword)
+        dataset.pop(keyword, None)
     for tag in list(dataset.keys()):
         if _is_empty(dataset.get_item(tag).value):
             del dataset[tag]  # says nothing, but pydicom would ask it
     return dataset
+
+
+def _lift_first_group(dataset: Dataset, keyword: str) -> None:
+    """Move what an enhanced object says of its first frame to where other objects say it."""
+    for group in dataset.get(keyword, [])[:1]:
+        for macro in _MACROS:
+            for item in group.get(macro, [])[:1]:
+                for element in item:
+                    if element.keyword in _ELEMENTS:
+                        dataset[element.tag] = element
+
+
+def _complete(dataset: Dataset, notes: list[str]) -> None:
+    """Add what older and careless writers leave out where it goes without saying."""
+    if "PhotometricInterpretation" not in dataset:
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+        notes.append("The file does not say whether its bone is bright; it is taken to be.")
+    photometric = str(dataset.PhotometricInterpretation).upper()
+    dataset.PhotometricInterpretation = photometric
+    coloured = photometric.startswith(("RGB", "YBR"))
+    dataset.setdefault("SamplesPerPixel", 3 if coloured else 1)
+    dataset.setdefault("PixelRepresentation", 0)
+    if coloured:
+        dataset.setdefault("PlanarConfiguration", 0)
+    if attempt(lambda: float(dataset.RescaleSlope)) == 0:  # which would leave nothing
+        del dataset.RescaleSlope
+        dataset.pop("RescaleIntercept", None)
+    # pydicom rescales only where it finds both.
+    if "RescaleSlope" in dataset or "RescaleIntercept" in dataset:
+        dataset.setdefault("RescaleSlope", 1)
+        dataset.setdefault("RescaleIntercept", 0)
 
 
 def _is_empty(value: object) -> bool:
@@ -200,10 +241,26 @@ def _inflate(data: bytes) -> bytes:
     return _PLAIN_HEAD + plain
 
 
-def _number(dataset: Dataset, keyword: str, default: int = 0) -> int:
-    """Return a whole number of the dataset, or the default where it is missing or malformed."""
-    value = attempt(lambda: int(dataset[keyword].value))
-    return default if value is None else value
+def _square(grey: Pixels, dataset: Dataset, notes: list[str]) -> Pixels:
+    """Stretch a picture whose pixels are not square, as on digitised films, to its proportions."""
+    tall = next(
+        filter(None, (attempt(_height_of_pixel, dataset, key) for key in _PROPORTIONS)), 1.0
+    )
+    if abs(tall - 1) <= _SQUARE or not 1 / _LONGEST <= tall <= _LONGEST:
+        return grey
+    rows, columns = grey.shape
+    if rows * columns * max(tall, 1 / tall) <= MAX_PIXELS:
+        size = (columns, round(rows * tall)) if tall > 1 else (round(columns / tall), rows)
+    else:
+        size = (round(columns / tall), rows) if tall > 1 else (columns, round(rows * tall))
+    notes.append("Its pixels are not square; the picture is stretched to its true proportions.")
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _height_of_pixel(dataset: Dataset, keyword: str) -> float:
+    """Return a pixel's height by its width."""
+    down, across = map(float, dataset[keyword].value)
+    return down / across
 
 
 def _first_frame(dataset: Dataset) -> AnyPixels:
@@ -211,7 +268,7 @@ def _first_frame(dataset: Dataset) -> AnyPixels:
     syntax = dataset.file_meta.TransferSyntaxUID
     photometric = str(dataset.PhotometricInterpretation)
     if syntax in (*_BY_PILLOW, *_BY_GDCM):
-        frames = max(_number(dataset, "NumberOfFrames"), 1)
+        frames = max(number(dataset, "NumberOfFrames"), 1)
         frame = get_frame(dataset.PixelData, 0, number_of_frames=frames)
         # Decoders allocate by the stream's own header, whatever Rows and Columns say.
         if _coded_size(frame) != (dataset.Columns, dataset.Rows):
@@ -219,7 +276,7 @@ def _first_frame(dataset: Dataset) -> AnyPixels:
     if syntax in _BY_GDCM:
         stored = _decode_by_gdcm(frame, dataset)
     else:
-        high_bit = _number(dataset, "HighBit")
+        high_bit = number(dataset, "HighBit")
         raised = syntax not in _BY_PILLOW and high_bit >= dataset.BitsStored
         stored, properties = get_decoder(syntax).as_array(
             dataset,
@@ -315,7 +372,7 @@ def _decode_by_gdcm(frame: bytes, dataset: Dataset) -> AnyPixels:
     """Decode one frame in another process, which may crash, hang or overeat without harm here."""
     rows, columns, samples = dataset.Rows, dataset.Columns, dataset.SamplesPerPixel
     bits, signed = dataset.BitsStored, dataset.PixelRepresentation == 1
-    planar = _number(dataset, "PlanarConfiguration")
+    planar = number(dataset, "PlanarConfiguration")
     numbers = (columns, rows, samples, planar, dataset.BitsAllocated, bits, int(signed))
     syntax, photometric = dataset.file_meta.TransferSyntaxUID, dataset.PhotometricInterpretation
     done = subprocess.run(
@@ -334,89 +391,3 @@ def _decode_by_gdcm(frame: bytes, dataset: Dataset) -> AnyPixels:
     if signed:  # the sign stands in the highest stored bit, not in the container's
         stored = stored << (8 * width - bits) >> (8 * width - bits)
     return stored.reshape((rows, columns) if samples == 1 else (rows, columns, samples))
-
-
-def _map_levels(stored: AnyPixels, dataset: Dataset, notes: list[str]) -> Pixels:
-    """Map stored values to grey: modality, then VOI LUT or window, then MONOCHROME1 inverted.
-
-    pydicom's functions are applied to a table of all levels that the file can hold (at most 65,536)
-    instead of to the pixels: faster, and little memory for large films. With a window, black and
-    white are its ends, with a VOI LUT those of its table; without either, the smallest and the
-    largest value present.
-    """
-    signed = stored.dtype.kind == "i"
-    top = 1 << min(max(_number(dataset, "BitsStored", 16), 1), 16)
-    first = min(-top // 2 if signed else 0, int(stored.min()))
-    last = max(top // 2 - 1 if signed else top - 1, int(stored.max()))
-    levels = np.arange(first, last + 1)
-    flat = stored.reshape(-1)
-    present = np.zeros(levels.size, bool)
-    for block in blocks(flat):
-        present[flat[block].astype(np.intp) - first] = True
-    padding = _padding(levels, dataset)
-    padding &= np.any(present & ~padding)  # a film is not all padding
-    present &= ~padding
-
-    windowed = "WindowCenter" in dataset and "WindowWidth" in dataset
-    asked = windowed or "VOILUTSequence" in dataset
-    shown = attempt(_voi_curve, levels, dataset) if asked else None
-    if shown is not None and np.ptp(shown[0][present]) > _LEAST_SHOWN * (shown[2] - shown[1]):
-        curve, black, white = shown
-    else:
-        if asked:
-            notes.append(
-                "The file's own window shows next to nothing; all of its values are shown."
-            )
-        rescaled = attempt(_modality_curve, levels, dataset)
-        curve = levels.astype(np.float64) if rescaled is None else rescaled
-        black, white = curve[present].min(), curve[present].max()
-    grey = ((curve - black) / max(white - black, np.finfo(np.float64).tiny)).clip(0, 1)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        grey = 1 - grey
-    grey[padding] = 0
-    pixels = np.empty(stored.shape, np.float32)
-    into = pixels.reshape(-1)
-    for block in blocks(flat):
-        into[block] = grey[flat[block].astype(np.intp) - first]
-    return pixels
-
-
-def _padding(levels: AnyPixels, dataset: Dataset) -> npt.NDArray[np.bool_]:
-    """Mark the levels that mean "nothing here", as around a turned film: they are shown black."""
-    nowhere = int(levels[-1]) + 1
-    one = _number(dataset, "PixelPaddingValue", nowhere)
-    ends = [one, _number(dataset, "PixelPaddingRangeLimit", one)]
-    if levels[0] < 0:  # some writers give a negative value as an unsigned one
-        ends = [end - 65536 if end > 32767 and end != nowhere else end for end in ends]
-    return (levels >= min(ends)) & (levels <= max(ends))
-
-
-def _modality_curve(levels: AnyPixels, dataset: Dataset) -> npt.NDArray[np.float64]:
-    for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
-        for item in dataset.get(keyword) or ():
-            # pydicom 3 indexes in the table's own type: 8-bit tables overflow and 12-bit ones fail.
-            item.LUTDescriptor[2] = 16
-    return _finite(apply_modality_lut(levels, dataset))
-
-
-def _voi_curve(
-    levels: AnyPixels, dataset: Dataset
-) -> tuple[npt.NDArray[np.float64], np.float64, np.float64]:
-    """Return what the VOI LUT or the window makes of the levels, and what is black and white."""
-    values = _modality_curve(levels, dataset)
-    if dataset.get("VOILUTSequence"):
-        curve = _finite(apply_voi_lut(apply_modality_lut(levels, dataset), dataset))
-        return curve, curve.min(), curve.max()
-    if str(dataset.get("VOILUTFunction", "")).upper() not in _WINDOW_FUNCTIONS:
-        dataset.VOILUTFunction = _WINDOW_FUNCTIONS[0]
-    curve = _finite(apply_windowing(np.append(values, _BEYOND), dataset))
-    # pydicom scales what a window gives as the pixels are, which turns it over where they fall.
-    if curve[-1] < curve[-2]:
-        curve = -curve
-    return curve[:-2], curve[-2], curve[-1]
-
-
-def _finite(curve: AnyPixels) -> npt.NDArray[np.float64]:
-    if not np.isfinite(curve).all():
-        raise ValueError("the curve is not finite")
-    return curve.astype(np.float64)

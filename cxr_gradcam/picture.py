@@ -12,7 +12,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from cxr_gradcam.reading import (
@@ -69,6 +69,8 @@ def read_picture(data: bytes, subject: str) -> Decoded:
     stored, image = None, None
     if decoder is not JpegImageFile or data.count(b"\xff\xda") <= MAX_JPEG_SCANS:
         image = attempt(decoder, BytesIO(data))
+    if decoder is TiffImageFile and (image is None or attempt(_in_deep_planes, image)):
+        return _read_floats(data, subject)
     if image is not None:
         check_size(*image.size, subject)
         stored = attempt(_samples, image, data)
@@ -88,15 +90,56 @@ def read_picture(data: bytes, subject: str) -> Decoded:
     return turn(grey), notes, str(image.format)
 
 
+def _in_deep_planes(image: ImageFile) -> bool:
+    """Tell a TIFF with one plane per colour, of more than 8 bits each, which Pillow muddles."""
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(284) == 2 and max(tags.get(258, (8,))) > 8)
+
+
+def _read_floats(data: bytes, subject: str) -> Decoded:
+    """Read a TIFF that Pillow cannot, by OpenCV: grey of 64-bit floats, colours of any floats."""
+    tags = attempt(_first_directory, data)
+    if tags is None or not all(isinstance(tags.get(side), int) for side in (256, 257)):
+        raise RadiographError(f"{subject} is damaged or incomplete: copy or export it again.")
+    check_size(tags[256], tags[257], subject)
+    stored = None
+    if tags.get(284, 1) == 1 and tags.get(274, 1) == 1 and tags.get(262) in (1, 2):
+        encoded = np.frombuffer(data, np.uint8)
+        stored = attempt(cv2.imdecode, encoded, cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.dtype.kind != "f" or stored.shape[1::-1] != (tags[256], tags[257]):
+        raise RadiographError(
+            f"{subject} is stored in a way that cannot be read: export it as PNG or plain TIFF."
+        )
+    if not np.isfinite(stored).all():
+        raise RadiographError(f"{subject} holds values that are not numbers: export it again.")
+    notes: list[str] = []
+    if stored.ndim == 3:
+        stored = cv2.cvtColor(stored[..., :3].astype(np.float32), cv2.COLOR_BGR2GRAY)
+    return scale(stored, notes), notes, "TIFF"
+
+
+def _first_directory(data: bytes) -> ImageFileDirectory_v2:
+    file = BytesIO(data)
+    directory = ImageFileDirectory_v2(file.read(8))
+    file.seek(directory.next)
+    directory.load(file)
+    return directory
+
+
 def _samples(image: ImageFile, data: bytes) -> AnyPixels:
     """Return the decoded picture as one number per pixel, in the file's own depth.
 
     Colours become luminance (ITU-R 601). Transparency is laid over black, the colour of air.
     """
-    deep = image.mode in ("RGB", "RGBA") and any(";16" in str(tile.args) for tile in image.tile)
+    kinds = ";16B", ";16L", ";16N"  # but no BGR;16, which has 16 bits for all three
+    deep = image.mode in ("RGB", "RGBA") and any(
+        kind in str(tile.args) for tile in image.tile for kind in kinds
+    )
     image.load()
     if deep:  # of which Pillow keeps 8 bits
         return _deep_samples(image, data)
+    if image.mode == "I" and getattr(image, "tag_v2", {}).get(339, (1,)) == (1,):
+        return np.asarray(image).view(np.uint32)  # Pillow takes it for signed
     if image.mode.startswith(("I", "F")):
         return np.asarray(image)
     if image.has_transparency_data:

@@ -16,7 +16,8 @@ PACKAGE = ROOT / "cxr_gradcam"
 ALLOWED = {
     "reading": set(),
     "picture": {"reading"},
-    "dicom": {"reading"},
+    "dicom_grey": {"reading"},
+    "dicom": {"reading", "dicom_grey"},
     "radiograph": {"reading", "picture", "dicom"},
     "preprocess": {"radiograph"},
     "agreement": {"preprocess"},

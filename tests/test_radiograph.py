@@ -209,6 +209,43 @@ def test_float_tiff() -> None:
     assert assert_shows(encode(Image.fromarray(values * 300 - 5), "TIFF"), film() / 255, 1e-5).notes
 
 
+def test_unsigned_32_bit_tiff() -> None:
+    values = (film(65535).astype(np.uint32) << 16 | 0xFFFF).view(np.int32)
+    data = encode(Image.fromarray(values), "TIFF")
+    signed = struct.pack("<HHIHH", 339, 3, 1, 2, 0)
+    assert data.count(signed) == 1
+    data = data.replace(signed, struct.pack("<HHIHH", 339, 3, 1, 1, 0))
+    assert_shows(data, film(65535) / 65535, 1e-4)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tiff_of_floats_as_matlab_and_numpy_write_them(kind: type, channels: int) -> None:
+    values = np.dstack([film() / 255] * channels).astype(kind)
+    data = cv2.imencode(".tif", values)[1].tobytes()
+    assert assert_shows(data, film() / 255).format == "TIFF"
+    values[3, 4] = np.nan
+    with pytest.raises(RadiographError, match="holds values that are not numbers"):
+        load_radiograph(cv2.imencode(".tif", values)[1].tobytes())
+
+
+def test_tiff_that_neither_library_reads_right_is_not_called_damaged() -> None:
+    data = cv2.imencode(".tif", np.dstack([film(4095)] * 3))[1].tobytes()
+    in_planes = struct.pack("<HHIHH", 284, 3, 1, 1, 0)
+    assert data.count(in_planes) == 1
+    with pytest.raises(RadiographError, match=r"stored in a way that cannot be read: export it as"):
+        load_radiograph(data.replace(in_planes, struct.pack("<HHIHH", 284, 3, 1, 2, 0)))
+
+
+def test_tiff_of_floats_too_large_is_refused_before_decoding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = cv2.imencode(".tif", np.zeros((5000, 5001)))[1].tobytes()
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(RadiographError, match="over 25 million"):
+        load_radiograph(data)
+
+
 @pytest.mark.parametrize("top", [255, 65535])
 def test_tiff_with_white_at_zero(top: int) -> None:
     data = encode(Image.fromarray(film(top)), "TIFF", tiffinfo={262: 0})
@@ -312,6 +349,17 @@ def test_dicom_voi_table(depth: int) -> None:
     assert_shows(saved(dataset), (film(1023) / 1023) ** 2, 0.003)
 
 
+@pytest.mark.parametrize("named", [12, 16])
+def test_dicom_voi_table_keeps_its_contrast(named: int) -> None:
+    """It goes from 0.3 to 0.7 of what 12 bits hold, whatever depth it names."""
+    table = (np.linspace(0.3, 0.7, 1024) * 4095).round().astype(np.uint16)
+    item = Dataset()
+    item.LUTDescriptor, item.LUTData = [1024, 0, named], table.tobytes()
+    item["LUTDescriptor"].VR, item["LUTData"].VR = "US", "OW"
+    dataset = dicom(film(1023), BitsStored=10, VOILUTSequence=Sequence([item]))
+    assert_shows(saved(dataset), 0.3 + 0.4 * film(1023) / 1023, 0.001)
+
+
 def test_dicom_modality_table() -> None:
     item = Dataset()
     item.LUTDescriptor = [1024, 0, 16]
@@ -393,6 +441,139 @@ def test_dicom_unusable_window_is_left_out_with_a_note(center: str, width: str) 
     dataset.WindowCenter, dataset.WindowWidth = center, width
     notes = assert_shows(saved(dataset), film(4095) / 4095).notes
     assert notes == ("The file's own window shows next to nothing; all of its values are shown.",)
+
+
+@pytest.mark.parametrize(("center", "width"), [("500", "1000"), ("2500", "1")])
+def test_dicom_window_that_leaves_black_and_white_only_is_left_out(center: str, width: str) -> None:
+    """A border of 0 beside a film that lies beyond the window fills all of its greys."""
+    pixels = film(1000) + 2000
+    pixels[:, :3] = 0
+    radiograph = load_radiograph(saved(dicom(pixels, WindowCenter=center, WindowWidth=width)))
+    assert radiograph.notes == (
+        "The file's own window shows next to nothing; all of its values are shown.",
+    )
+    np.testing.assert_allclose(radiograph.pixels, pixels / pixels.max(), atol=1e-6)
+
+
+def test_dicom_takes_the_first_useful_window() -> None:
+    dataset = dicom(film(4095), WindowCenter=["90000", "1024"], WindowWidth=["10", "2048"])
+    radiograph = load_radiograph(saved(dataset))
+    assert radiograph.notes == ()
+    assert radiograph.pixels[film(4095) > 2048].min() == 1
+
+
+def test_dicom_window_beside_a_table_without_content() -> None:
+    dataset = dicom(film(4095), WindowCenter="1024", WindowWidth="2048")
+    dataset.VOILUTSequence = Sequence([Dataset()])
+    radiograph = load_radiograph(saved(dataset))
+    assert radiograph.notes == ()
+    assert radiograph.pixels[film(4095) > 2048].min() == 1
+
+
+def test_dicom_dead_and_hot_pixels_do_not_set_black_and_white() -> None:
+    pixels = film(1000) + 4000
+    pixels[0, 0], pixels[5, 5] = 0, 16383
+    radiograph = load_radiograph(saved(dicom(pixels)))
+    assert radiograph.notes == (
+        "A few pixels are far from all others; the others set its black and white.",
+    )
+    shown = radiograph.pixels.copy()
+    assert (shown[0, 0], shown[5, 5]) == (0, 1)
+    shown[5, 5] = film(1000)[5, 5] / 1000
+    np.testing.assert_allclose(shown, film(1000) / 1000, atol=0.06)
+
+
+def test_dicom_of_8_bits_shows_what_a_png_shows() -> None:
+    pixels = (film() // 2 + 50).astype(np.uint8)
+    assert_shows(saved(dicom(pixels)), pixels / 255)
+    assert_shows(encode(Image.fromarray(pixels), "PNG"), pixels / 255)
+
+
+@pytest.mark.parametrize(("sign", "bright"), [(1, "air"), (-1, "bone")])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_dicom_as_the_detector_gave_it_follows_its_sign(
+    sign: int, bright: str, photometric: str
+) -> None:
+    dataset = dicom(film(4095), PhotometricInterpretation=photometric)
+    dataset.PresentationIntentType = "FOR PROCESSING"
+    dataset.PixelIntensityRelationshipSign = sign
+    expected = film(4095) / 4095
+    notes = assert_shows(saved(dataset), 1 - expected if bright == "air" else expected).notes
+    assert notes == ("This is the detector's raw picture, not the one for reading.",)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "shape"),
+    [
+        ("PixelAspectRatio", [2, 1], (80, 56)),
+        ("ImagerPixelSpacing", [0.2, 0.4], (40, 112)),
+        ("PixelSpacing", [0.4, 0.2], (80, 56)),
+        ("PixelSpacing", [0.143, 0.1431], (40, 56)),
+        ("PixelSpacing", [0, 0.2], (40, 56)),
+        ("PixelAspectRatio", [100, 1], (40, 56)),
+    ],
+)
+def test_dicom_pixels_that_are_not_square(
+    keyword: str, value: list[float], shape: tuple[int, int]
+) -> None:
+    radiograph = load_radiograph(saved(dicom(film(4095), **{keyword: value})))
+    expected = cv2.resize(film(4095) / np.float32(4095), shape[::-1])
+    np.testing.assert_allclose(radiograph.pixels, expected, atol=0.03)
+    note = "Its pixels are not square; the picture is stretched to its true proportions."
+    assert radiograph.notes == ((note,) if shape != SHAPE else ())
+
+
+def test_dicom_too_large_to_be_stretched_is_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dicom_module, "MAX_PIXELS", 3000)
+    data = saved(dicom(film(4095), PixelAspectRatio=[2, 1]))
+    assert load_radiograph(data).pixels.shape == (40, 28)
+
+
+def test_dicom_of_an_enhanced_object_is_shown_as_its_first_frame_says() -> None:
+    window, rescale, measures, shared, own = (Dataset() for _ in range(5))
+    rescale.RescaleSlope, rescale.RescaleIntercept, rescale.RescaleType = "-1", "0", "US"
+    window.WindowCenter, window.WindowWidth = "-2047.5", "4096"
+    measures.PixelSpacing = [0.2, 0.1]
+    shared.PixelValueTransformationSequence = Sequence([rescale])
+    shared.PixelMeasuresSequence = Sequence([measures])
+    own.FrameVOILUTSequence = Sequence([window])
+    pixels = np.stack([film(4095), film(4095)[::-1]])
+    dataset = dicom(pixels, NumberOfFrames=2)
+    dataset.Rows, dataset.Columns = SHAPE
+    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+    dataset.PerFrameFunctionalGroupsSequence = Sequence([own, Dataset()])
+    radiograph = load_radiograph(saved(dataset))
+    expected = cv2.resize(1 - film(4095) / np.float32(4095), (SHAPE[1], 2 * SHAPE[0]))
+    np.testing.assert_allclose(radiograph.pixels, expected, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"RescaleSlope": "2", "WindowCenter": "4095.5", "WindowWidth": "8191"},
+        {"RescaleIntercept": "-1024", "WindowCenter": "1024", "WindowWidth": "4096"},
+        {
+            "RescaleSlope": "0",
+            "RescaleIntercept": "7",
+            "WindowCenter": "2048",
+            "WindowWidth": "4096",
+        },
+    ],
+)
+def test_dicom_with_half_a_rescale_or_one_by_nothing(elements: dict[str, str]) -> None:
+    assert_shows(saved(dicom(film(4095), **elements)), film(4095) / 4095, 0.001)
+
+
+def test_dicom_without_elements_that_go_without_saying() -> None:
+    dataset = dicom(film(4095))
+    del dataset.SamplesPerPixel, dataset.PixelRepresentation
+    dataset.PhotometricInterpretation = "MONOCHROME1"
+    data = saved(dataset).replace(b"MONOCHROME1", b"monochrome1")
+    assert assert_shows(data, 1 - film(4095) / 4095).notes == ()
+    del dataset.PhotometricInterpretation
+    assert assert_shows(saved(dataset), film(4095) / 4095).notes == (
+        "The file does not say whether its bone is bright; it is taken to be.",
+    )
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])

@@ -66,6 +66,9 @@ def pictures() -> list[bytes]:
     for ending, channels in ((".png", 3), (".png", 4), (".tif", 3)):
         _, written = cv2.imencode(ending, np.dstack([film(4095)] * channels))
         files.append(written.tobytes())
+    for channels in (1, 3):  # floats that Pillow does not read
+        _, written = cv2.imencode(".tif", np.dstack([film() / 255] * channels))
+        files.append(written.tobytes())
     for folder in ("COVID-19_Radiography_Dataset/COVID/images", "lung_masks/images"):
         if (SHARED / folder).is_dir():
             files += [path.read_bytes() for path in sorted((SHARED / folder).iterdir())[:3]]
@@ -81,7 +84,11 @@ def dicoms() -> list[bytes]:
     table.LUTDescriptor, table.LUTData = [1024, 0, 12], np.arange(1024, dtype=np.uint16).tobytes()
     table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
     bent = dicom(film(1023), VOILUTSequence=[table], PhotometricInterpretation="MONOCHROME1")
-    files = [saved(signed), saved(bent)]
+    window, group = Dataset(), Dataset()
+    window.WindowCenter, window.WindowWidth = "2000", "3000"
+    group.FrameVOILUTSequence = [window]
+    grouped = dicom(film(4095), SharedFunctionalGroupsSequence=[group], PixelAspectRatio=[2, 1])
+    files = [saved(signed), saved(bent), saved(grouped)]
     plain = (uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian)
     files += [saved(dicom(film(4095), syntax)) for syntax in plain]
     files.append(saved(dicom(film(), uid.DeflatedExplicitVRLittleEndian)))

@@ -63,7 +63,7 @@ def read_picture(data: bytes, subject: str) -> Decoded:
     decoder = next((cls for start, cls in _DECODERS.items() if data.startswith(start)), None)
     if decoder is None:
         raise RadiographError(
-            f"{subject} is no picture that can be read: choose a PNG, JPEG, TIFF, BMP, WebP or "
+            f"{subject} cannot be read as a picture: choose a PNG, JPEG, TIFF, BMP, WebP or "
             "DICOM file."
         )
     stored, image = None, None

@@ -12,7 +12,7 @@ from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.reading import printable
-from cxr_gradcam.words import class_label, knows_no_class
+from cxr_gradcam.words import class_label, knows_no_class, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -195,7 +195,8 @@ def comparison_figure(
 
 def _name_overlay(axis: Axes, explanation: Explanation, class_name: str, layer: str) -> None:
     """Write over an overlay whose it is, and below it where there is none to see."""
-    title = f"{plot_text(class_label(class_name), 22)}  {explanation.probabilities[class_name]:.1%}"
+    share = percent(explanation.probabilities[class_name])
+    title = f"{plot_text(class_label(class_name), 22)}  {share}"
     weight = "bold" if class_name == explanation.predicted else "normal"
     if knows_no_class(explanation.method):
         title, weight = METHODS[explanation.method].label, "normal"

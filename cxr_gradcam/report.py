@@ -23,6 +23,7 @@ from cxr_gradcam.words import (
     map_title,
     number,
     per_cell,
+    percent,
     signed,
 )
 
@@ -136,7 +137,7 @@ def film_section(position: int, case: Case, export: Export) -> Section:
             note(facts),
             *map(note, film.notes),
             f'<p class="said">Predicted class: <b>{escape(class_label(predicted))}</b> '
-            f"{probability:.1%}</p>",
+            f"{escape(percent(probability))}</p>",
             note(calibration),
             note(familiarity_words(explanation), _familiarity_kind(explanation)),
             "<h3>Where the evidence lies</h3>",
@@ -176,7 +177,7 @@ def _pictures(case: Case, name: str, export: Export) -> str:
                 f"{map_title(class_name, settings.method, settings.layer)}"
                 f"{'' if peak > 0 else f': {NO_EVIDENCE}'}",
                 title,
-                "" if alone else f"{explanation.probabilities[class_name]:.1%}",
+                "" if alone else percent(explanation.probabilities[class_name]),
                 _colour_bar(explanation, class_name, export, "its own maximum")
                 if own_bar
                 else _peak_note(peak),
@@ -250,7 +251,7 @@ def _row(explanation: Explanation, name: str, layer: str) -> list[str]:
     peak = number(explanation.peak(name, layer)) if name in explanation.classes else "–"
     return [
         escape(class_label(name)),
-        f"{explanation.probabilities[name]:.1%}",
+        escape(percent(explanation.probabilities[name])),
         signed(explanation.logits[name]),
         signed(sums["for"]),
         signed(sums["against"]),
@@ -269,7 +270,7 @@ def _contents(sections: Sequence[Section]) -> str:
         [
             f'<a href="#film-{position}">{escape(section.name)}</a>',
             escape(class_label(section.predicted)),
-            f"{section.probability:.1%}",
+            escape(percent(section.probability)),
             familiar[section.familiar],
         ]
         for position, section in enumerate(sections, start=1)

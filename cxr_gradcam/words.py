@@ -31,8 +31,14 @@ def number(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """Return a number with two decimals and its sign, the minus as wide as the plus."""
-    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")  # + 0.0: there is no minus zero
+    """Return a number with two decimals and its sign, the minus as wide as the plus; 0 has none."""
+    rounded = round(value, 2)
+    return f"{rounded:+.2f}".replace("-", "−") if rounded else "0.00"
+
+
+def percent(share: float) -> str:
+    """Return a probability with one decimal; one that is rounded to nothing is not called 0."""
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
 
 
 def per_cell(explanation: Explanation) -> str:

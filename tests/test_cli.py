@@ -657,7 +657,7 @@ def test_evaluate_says_of_each_file_why_none_can_be_read(tmp_path: Path, out: Pa
         (tmp_path / "data" / label / "film.png").write_bytes(b"no picture")
     told = run("evaluate", "--data", tmp_path / "data", "--out", out, "--device", "cpu", code=1)
     assert "None of the 2 files can be read: see the column error of" in told.stderr
-    assert (out / "predictions.csv").read_text().count("film.png is no picture") == 2
+    assert (out / "predictions.csv").read_text().count("film.png cannot be read") == 2
 
 
 def test_evaluate_of_a_class_whose_name_is_no_utf8(

@@ -816,7 +816,7 @@ def test_empty_and_too_large_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_files_that_are_no_picture(data: bytes) -> None:
     assert_refused(
         data,
-        r"notes\.png is no picture that can be read: choose a PNG, JPEG, TIFF, BMP, WebP or DICOM "
+        r"notes\.png cannot be read as a picture: choose a PNG, JPEG, TIFF, BMP, WebP or DICOM "
         r"file\.",
         name="notes.png",
     )

@@ -19,6 +19,7 @@ from cxr_gradcam.render import (
     plot_text,
     to_grey,
 )
+from cxr_gradcam.words import percent
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_the_comparison_shows_every_class_with_its_units(
     titles = [axis.get_title() for axis in panels]
     assert titles[0] == "radiograph"
     for name, title in zip(explanation.classes, titles[1:], strict=True):
-        assert title == f"{name.replace('_', ' ')}  {explanation.probabilities[name]:.1%}"
+        assert title == f"{name.replace('_', ' ')}  {percent(explanation.probabilities[name])}"
     silent = [name for name in explanation.classes if explanation.peak(name) == 0]
     assert [axis.get_xlabel() for axis in panels].count(NO_EVIDENCE) == len(silent)
     bars = [axis for axis in figure.axes if axis not in panels and axis.get_visible()]

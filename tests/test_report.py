@@ -16,6 +16,7 @@ from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.render import DISCLAIMER
 from cxr_gradcam.report import Case, Unreadable, write_report
 from cxr_gradcam.report_pictures import LONGEST_SIDE
+from cxr_gradcam.words import percent
 
 WHEN = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
 LAYER = "features.norm5"
@@ -58,7 +59,7 @@ def test_one_film_fits_in_one_file_that_asks_for_nothing(explainer: Explainer) -
     assert words(page).count(DISCLAIMER) == 2
     assert page.get("lang") == "en"
     for name, share in case.explanation.probabilities.items():
-        assert f"{name.replace('_', ' ')}{share:.1%}" in words(page)
+        assert f"{name.replace('_', ' ')}{percent(share)}" in words(page)
     assert explainer.classifier.digest in words(page)
     assert all(cell.get("scope") in ("row", "col") for cell in page.iter("th"))
 

@@ -118,7 +118,7 @@ def test_every_film_gets_what_the_explainer_gives_it_alone(
         assert results.familiarity[place] == pytest.approx(alone.familiarity, rel=1e-3)
         assert bool(results.familiar[place]) == alone.familiar
     assert list(results.errors) == ["Normal/broken.png"]
-    assert "broken.png is no picture" in results.errors["Normal/broken.png"]
+    assert "broken.png cannot be read as a picture" in results.errors["Normal/broken.png"]
 
 
 def test_metrics_are_those_of_the_evaluation(results: Results, explainer: Explainer) -> None:
@@ -468,7 +468,7 @@ def test_thumbnails_are_small_kept_and_bounded(root: Path) -> None:
     assert pixels.shape == (SIDE // 2, SIDE)
     assert pixels[:, 0].max() < 10 < 225 < pixels[:, -1].min()
     assert isinstance(by_name["broken.png"], str)  # an exception would keep what was read
-    assert "broken.png is no picture" in by_name["broken.png"]
+    assert "broken.png cannot be read as a picture" in by_name["broken.png"]
     kept_for_good = {path.name for path, _ in thumbnails._made}
     assert "broken.png" not in kept_for_good  # what cannot be read now may be readable later
     last = [film for film in films if film.name == folder.films[-1].name]

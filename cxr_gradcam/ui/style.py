@@ -89,8 +89,9 @@ CSS = """
 .cxr-table :is(th, td):last-child { padding-right: 0; }
 @media (max-width: 900px) { .cxr-table :is(th, td) { padding-right: .45rem; } }
 .cxr-table thead th { font-weight: 500; opacity: .75; vertical-align: bottom; }
-.cxr-table th { max-width: 14rem; overflow-wrap: anywhere; }
-.cxr-table tbody th { font-weight: 500; min-width: min-content; }
+.cxr-table th { min-width: 3rem; max-width: 14rem; overflow-wrap: anywhere; }
+.cxr-table tbody th, .cxr-shaded th { min-width: 5.6rem; }
+.cxr-table tbody th { font-weight: 500; }
 .cxr-table td[style] { background: color-mix(in srgb, var(--cxr-accent)
   calc(var(--shade) * .55), transparent); }
 .cxr-shaded :is(th, td), .cxr-shaded :is(th, td):last-child { padding: .35rem .6rem; }

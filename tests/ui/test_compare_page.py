@@ -20,6 +20,7 @@ from cxr_gradcam.ui.components.compare_agreement import summary
 from cxr_gradcam.ui.components.compare_answers import FAST_METHODS, GRADIENT_METHODS
 from cxr_gradcam.ui.components.compare_balance import balance
 from cxr_gradcam.ui.session import Keys
+from cxr_gradcam.words import percent
 from tests.ui.visiting import (
     Sent,
     cam_of,
@@ -152,7 +153,7 @@ def test_classes_share_one_scale_or_each_has_its_own(explainer: Explainer) -> No
         np.testing.assert_array_equal(cam_of(panel), answer.cam(name, EARLY))
         check_top(panel, answer.peak(name, EARLY), shared_top)
         assert panel["map"]["note"] == "one scale for all classes"
-        assert f"{answer.probabilities[name]:.1%}" in panel["subtitle"]
+        assert percent(answer.probabilities[name]) in panel["subtitle"]
     page.toggle(key="compare_each").set_value(True).run()
     check(page)
     assert "Each map is on its own scale" in text_of(page)
@@ -305,6 +306,17 @@ def test_a_contrast_shows_both_directions_on_one_scale(explainer: Explainer) -> 
     assert f"Score of Normal minus score of COVID</th><td>{difference}" in text_of(page)
 
 
+def test_a_blank_contrast_does_not_say_that_the_class_has_no_evidence() -> None:
+    page = open_subject("Contrast", compare_class="Normal", rather_than="COVID")
+    said = [panel["map"]["nothing"] for panel in panels_of(page, "compare_contrast")]
+    assert said == [
+        "No positive evidence for Normal rather than COVID at this layer.",
+        "No positive evidence for COVID rather than Normal at this layer.",
+        "No positive evidence for this class at this layer.",
+        "No positive evidence for this class at this layer.",
+    ]
+
+
 def test_a_contrast_starts_with_the_two_most_probable_classes_and_never_has_one_twice(
     explainer: Explainer,
 ) -> None:
@@ -337,7 +349,7 @@ def test_two_radiographs_stand_on_one_scale(explainer: Explainer) -> None:
     peaks = [answer.peak("COVID", LAST_LAYER) for answer in (explained(explainer), other)]
     for panel, own in zip((first, second), peaks, strict=True):
         check_top(panel, own, max(peaks))
-    assert f"{other.probabilities['COVID']:.1%}" in second["subtitle"]
+    assert percent(other.probabilities["COVID"]) in second["subtitle"]
 
 
 def test_the_second_radiograph_is_at_first_another_normal_phantom() -> None:
@@ -451,7 +463,7 @@ def test_a_file_that_cannot_be_read_is_no_second_radiograph_to_choose() -> None:
     page.file_uploader(key="second_upload").upload("text.png", b"none").run()
     check(page)
     assert len(page.error) == 1
-    assert "is no picture that can be read" in page.error[0].value
+    assert "cannot be read as a picture" in page.error[0].value
     assert page.selectbox(key="second_own").options == ["2 · b.png"]
     assert [panel["title"] for panel in two(page)] == ["a.png", "b.png"]
     turn_to(turn_to(page, "Explain"), "Compare")

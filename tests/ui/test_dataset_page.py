@@ -132,7 +132,7 @@ def test_films_can_be_browsed_before_anything_is_evaluated(page: AppTest) -> Non
         film["src"].startswith("data:image/jpeg;base64,") for film in films if not film["why"]
     )
     (broken,) = [film for film in films if film["why"]]
-    assert "is no picture that can be read" in broken["why"]
+    assert "cannot be read as a picture" in broken["why"]
     assert "13 films, not evaluated yet" in text_of(page)
     look_at(page, FIGURES)
     assert "evaluate the films first" in page.info[0].value
@@ -155,7 +155,7 @@ def test_an_evaluated_folder_shows_films_figures_and_maps(
         assert path.name in film["alt"]
     assert "1 file cannot be read" in page.expander[0].label
     listed = page.expander[0].markdown[0].value
-    assert r"a\<b\> \*c\* \[d\]\(e\)\.png is no picture" in listed
+    assert r"a\<b\> \*c\* \[d\]\(e\)\.png cannot be read as a picture" in listed
 
     look_at(page, FIGURES)
     matrix = component(page, Keys.CONFUSION)

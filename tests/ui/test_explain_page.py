@@ -19,7 +19,6 @@ from cxr_gradcam.localisation import localise
 from cxr_gradcam.phantom import CLASS_NAMES, draw_phantom, write_phantoms
 from cxr_gradcam.ui import shared
 from cxr_gradcam.ui.components import address, downloads, localisation
-from cxr_gradcam.ui.components.viewer import ZERO_MAP
 from cxr_gradcam.ui.models import CHECKPOINT_VARIABLE
 from cxr_gradcam.ui.session import _MAKING, MAX_EXPLANATIONS, Keys, Making
 from tests.ui.visiting import (
@@ -136,7 +135,7 @@ def test_only_a_phantom_has_a_lesion_to_show() -> None:
 def test_a_bad_file_says_so_and_the_page_stays_empty() -> None:
     page = drop(open_page(), ("notes.txt", b"not a picture"))
     assert len(errors(page)) == 1
-    assert "notes.txt is no picture that can be read" in errors(page)[0]
+    assert "notes.txt cannot be read as a picture" in errors(page)[0]
     assert not film(page)
 
 
@@ -239,7 +238,7 @@ def test_dataset_film_is_picked_by_class_and_file(dataset: Path) -> None:
 
     page.selectbox(key=Keys.DATASET_FILE).select(options[2]).run()
     check(page)
-    assert "Normal-phantom-10.png is no picture" in errors(page)[0]
+    assert "Normal-phantom-10.png cannot be read as a picture" in errors(page)[0]
     assert film(page) == before
     assert page.selectbox(key=Keys.DATASET_FILE).value == options[1]  # what is shown
 
@@ -297,7 +296,11 @@ def test_an_upload_has_no_address() -> None:
         ("file", "Nobody/Normal-phantom-2.png", "There is no Nobody/Normal-phantom-2.png"),
         ("file", "Normal/../../../secret/COVID/images/COVID-phantom-77.png", "There is no Normal/"),
         ("file", "/etc/passwd", "There is no /etc/passwd in the dataset"),
-        ("file", "Normal/Normal-phantom-10.png", "Normal-phantom-10.png is no picture"),
+        (
+            "file",
+            "Normal/Normal-phantom-10.png",
+            "Normal-phantom-10.png cannot be read as a picture",
+        ),
         ("sample", "COVID-99", "There is no phantom COVID-99"),
         ("model", "../../x", "There is no model ../../x here"),
     ],
@@ -491,8 +494,9 @@ def test_a_zero_map_says_so_and_paints_nothing() -> None:
     page.button_group(key=Keys.CLASS).set_value("Normal")
     page.toggle(key=Keys.LESION).set_value(True).run()
     check(page)
-    assert ZERO_MAP == "no positive evidence for this class at this layer"
-    assert ZERO_MAP[1:] in panels_of(page)[1]["map"]["nothing"]
+    assert panels_of(page)[1]["map"]["nothing"] == (
+        "No positive evidence for this class at this layer."
+    )
     assert not shown_map(page).any()
     assert localisation.NO_HEAT in text_of(page)
 

@@ -24,7 +24,7 @@ from cxr_gradcam.ui.components.picture import encode_png
 from cxr_gradcam.ui.models import BUNDLED, MAX_RUNS, list_models
 from cxr_gradcam.ui.session import Shown
 from cxr_gradcam.ui.text import class_choices, file_part, plain, scale_words
-from cxr_gradcam.words import map_title, number, signed
+from cxr_gradcam.words import map_title, number, percent, signed
 
 
 def test_grey_pictures_are_kept_exactly() -> None:
@@ -64,7 +64,9 @@ def test_numbers_read_well() -> None:
         "1000", "1230", "−9.99e+4", "1",
     ]  # fmt: skip
     assert signed(-0.284) == "−0.28"
-    assert signed(-0.004) == signed(0.004) == "+0.00"
+    assert signed(-0.004) == signed(0.004) == "0.00"
+    assert signed(0.284) == "+0.28"
+    assert [percent(share) for share in (0, 1e-9, 0.0006, 1)] == ["0.0%", "<0.1%", "0.1%", "100.0%"]
 
 
 def test_cache_keeps_the_last_used_within_its_budget() -> None:

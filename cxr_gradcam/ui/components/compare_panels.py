@@ -15,7 +15,7 @@ from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.ui.components.viewer import Panel
-from cxr_gradcam.words import class_label, knows_no_class, layer_name
+from cxr_gradcam.words import class_label, knows_no_class, layer_name, percent
 
 CLASS_FREE = "knows no class"
 OWN_SCALE = "its own scale"
@@ -194,4 +194,4 @@ def _scale_note(scale: Scale, shared: str) -> str:
 
 
 def _share(answer: Explanation, class_name: str) -> str:
-    return f"{answer.probabilities[class_name]:.1%}"
+    return percent(answer.probabilities[class_name])

@@ -7,7 +7,7 @@ from typing import cast
 
 import streamlit as st
 
-from cxr_gradcam.survey.results import Ints, Results
+from cxr_gradcam.survey.results import NONE, Ints, Results
 from cxr_gradcam.survey.selection import Known, Order, Selection, Verdict, select
 from cxr_gradcam.ui.components.dataset_confusion import films
 from cxr_gradcam.ui.components.dataset_state import (
@@ -124,8 +124,11 @@ def _turn(page: int) -> None:
 
 
 def _summary(count: int, results: Results) -> str:
-    total = len(results.folder.films)
-    return films(total) if count == total else f"{count:,} of {films(total)}"
+    total, known = len(results.folder.films), int((results.called != NONE).sum())
+    if count == total:
+        return films(total)
+    evaluated = f" ({known:,} evaluated)" if known < total else ""
+    return f"{count:,} of {films(total)}{evaluated}"
 
 
 def _choice(label: str, words: Mapping[str, str], key: str) -> str:

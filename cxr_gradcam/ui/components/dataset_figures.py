@@ -92,7 +92,7 @@ def _table(classes: Mapping[str, Mapping[str, Any]], *, intervals: bool) -> str:
     )
     return (
         '<div class="cxr-scroll" tabindex="0" role="region" aria-label="Scores per class">'
-        f'<table class="cxr-table"><thead><tr><td></td>{head}</tr></thead>'
+        f'<table class="cxr-scores"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 

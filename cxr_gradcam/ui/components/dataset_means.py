@@ -44,10 +44,15 @@ def means(opened: Open) -> None:
     with st.container(key="dataset_means", horizontal=True, gap="medium"):
         for name, mean in found.items():
             with st.container(gap="xsmall"):
-                _class(name, mean, top)
+                _heatmap(name, mean, top)
     if top > 0:
         words = "one scale for all classes; 1 would be the hottest place of every single film"
         colour_bar(_COLORMAP, top, "mean heat", words)
+    section("The mean films alone", "of the same films")
+    with st.container(key="dataset_mean_films", horizontal=True, gap="medium"):
+        for name, mean in found.items():
+            with st.container(gap="xsmall"):
+                _film(name, mean)
     note(
         "The map is that of the class. Each film’s heatmap is divided by its own maximum, so that "
         "every film counts the same, stretched to a square and averaged; a film without positive "
@@ -56,10 +61,19 @@ def means(opened: Open) -> None:
     )
 
 
-def _class(name: str, mean: Mean, top: float) -> None:
+def _film(name: str, mean: Mean) -> None:
     label = class_label(name)
     if not mean.count:
         picture(np.zeros((_SIDE, _SIDE), np.uint8), label, f"{label}: no films yet", "no films")
+        return
+    film = Radiograph.from_array(_enlarged(mean.film), name=name)
+    picture(to_grey(film), label, f"{label}: mean of {films(mean.count)}")
+
+
+def _heatmap(name: str, mean: Mean, top: float) -> None:
+    label = class_label(name)
+    if not mean.count:
+        _film(name, mean)
         return
     film = Radiograph.from_array(_enlarged(mean.film), name=name)
     heatmap = _enlarged(mean.heatmap / top) if top > 0 else np.zeros((_SIDE, _SIDE), np.float32)
@@ -67,7 +81,6 @@ def _class(name: str, mean: Mean, top: float) -> None:
     alt = f"{label}: mean heatmap over the mean film. {hottest}."
     picture(overlay(film, heatmap, _COLORMAP, _OPACITY), label, alt, films(mean.count))
     note(hottest)
-    picture(to_grey(film), "The mean film alone", f"{label}: mean of {films(mean.count)}")
 
 
 def _enlarged(square: np.ndarray) -> np.ndarray:

@@ -19,20 +19,20 @@ div:has(> [class*="st-key-dataset_off_"]) { display: none; }
 .st-key-dataset_figures > div { flex: 1 1 24rem; min-width: 0; }
 .st-key-dataset_figures > div:last-child { flex-basis: 31rem; }
 .cxr-reliability { display: block; width: 100%; min-width: 36rem; max-width: 58rem; }
-.st-key-dataset_means > div { flex: 1 1 13rem; min-width: 0; max-width: 24rem; }
-.st-key-dataset_means img { display: block; border-radius: 6px; background: #000; }
+[class*="st-key-dataset_mean"] > div { flex: 1 1 13rem; min-width: 0; max-width: 24rem; }
+[class*="st-key-dataset_mean"] img { display: block; border-radius: 6px; background: #000; }
 .st-key-dataset_sheet img { border-radius: 6px; }
 .cxr-numbers { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; margin: .5rem 0 .6rem; }
 .cxr-value { font-size: 1.7rem; font-weight: 600; line-height: 1.25; margin: 0;
   font-variant-numeric: tabular-nums; }
 .cxr-scroll { overflow-x: auto; }
-.cxr-table { border-collapse: collapse; width: 100%; min-width: 27rem;
+.cxr-scores { border-collapse: collapse; width: 100%; min-width: 27rem;
   font-variant-numeric: tabular-nums; font-size: .92rem; }
-.cxr-table th { font-weight: 500; text-align: left; }
-.cxr-table td, .cxr-table thead th { text-align: right; padding: .45rem .6rem; }
-.cxr-table tbody th { padding: .45rem 0; }
-.cxr-table tbody tr { border-top: 1px solid color-mix(in srgb, currentColor 18%, transparent); }
-.cxr-table small { display: block; font-size: .76rem; opacity: .8; white-space: nowrap; }
+.cxr-scores th { font-weight: 500; text-align: left; }
+.cxr-scores td, .cxr-scores thead th { text-align: right; padding: .45rem .6rem; }
+.cxr-scores tbody th { padding: .45rem 0; }
+.cxr-scores tbody tr { border-top: 1px solid color-mix(in srgb, currentColor 18%, transparent); }
+.cxr-scores small { display: block; font-size: .76rem; opacity: .8; white-space: nowrap; }
 """
 
 

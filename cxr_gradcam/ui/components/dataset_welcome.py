@@ -47,4 +47,4 @@ def invite() -> None:
             st.error(plain(problem), icon=":material/error:")
         else:
             st.rerun()
-    note("Synthetic radiographs with planted lesions, kept in this server’s cache. Nobody’s films.")
+    note("Synthetic radiographs of no real patient, with planted lesions, in this server’s cache.")

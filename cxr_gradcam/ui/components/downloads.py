@@ -157,7 +157,7 @@ def _choose_uploads(shown: Shown) -> Mapping[str, UploadedFile]:
     if shown.origin != "upload" or len(uploads) < 2:
         return {}
     every = st.toggle(
-        f"All {len(uploads)} uploads in report and ZIP",
+        "All uploads in report and ZIP",
         key=Keys.EVERY_UPLOAD,
         persist_state="session",
     )

@@ -63,7 +63,7 @@ def in_words(found: Localisation) -> list[tuple[str, str, str]]:
         (
             "Best overlap (IoU)",
             f"{found.iou:.2f}",
-            f"of 1.00, when all heat from {found.threshold:.0%} of its maximum is outlined",
+            f"of 1.00, with the heat from {found.threshold:.0%} of its maximum on",
         ),
     ]
 

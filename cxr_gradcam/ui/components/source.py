@@ -350,8 +350,8 @@ def _planted(dataset: Dataset, path: Path, film: Radiograph) -> np.ndarray | Non
 def _gallery() -> None:
     st.html(
         '<p class="cxr-label">Or try a phantom</p>'
-        '<p class="cxr-note">Synthetic radiographs that this program draws, with lesions planted '
-        "where it knows them. Nobody’s picture.</p>"
+        '<p class="cxr-note">Synthetic radiographs of no real patient, with lesions in known '
+        "places.</p>"
     )
     thumbnails = shared.sample_thumbnails()
     with st.container(key="gallery", horizontal=True, gap="medium"):

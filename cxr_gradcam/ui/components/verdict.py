@@ -10,7 +10,7 @@ from cxr_gradcam.classifier import Classifier
 from cxr_gradcam.explanation import Explanation
 from cxr_gradcam.render import DISCLAIMER
 from cxr_gradcam.ui.components.model_figures import calibration_error
-from cxr_gradcam.words import calibration_words, class_label, familiarity_words
+from cxr_gradcam.words import calibration_words, class_label, familiarity_words, percent
 
 
 def verdict(explanation: Explanation, classifier: Classifier) -> None:
@@ -31,7 +31,7 @@ def verdict(explanation: Explanation, classifier: Classifier) -> None:
         '<section class="cxr-verdict" aria-label="What the classifier says">'
         '<div class="cxr-said"><p class="cxr-label">Predicted class</p>'
         f'<p class="cxr-predicted">{escape(class_label(predicted))} '
-        f"<span>{explanation.probabilities[predicted]:.1%}</span></p></div>"
+        f"<span>{escape(percent(explanation.probabilities[predicted]))}</span></p></div>"
         f'<div class="cxr-rows">{rows}</div></section>'
         f'<p class="cxr-note"><b>{escape(DISCLAIMER)}</b> {escape(calibration)}</p>'
     )
@@ -41,6 +41,6 @@ def _row(name: str, share: float, predicted: bool) -> str:
     label = escape(class_label(name))
     return (
         f'<div class="cxr-row{" cxr-first" if predicted else ""}">'
-        f'<span title="{label}">{label}</span><span>{share:.1%}</span>'
+        f'<span title="{label}">{label}</span><span>{escape(percent(share))}</span>'
         f'<div class="cxr-track"><div style="width: {share:.2%}"></div></div></div>'
     )

@@ -25,7 +25,6 @@ from cxr_gradcam.ui.components.film import send_film, send_preview
 from cxr_gradcam.ui.frontend import LOADER
 from cxr_gradcam.words import class_label, knows_no_class, layer_name, per_cell
 
-ZERO_MAP = f"{NO_EVIDENCE} for this class at this layer"
 _OUTLINE_ERROR = 0.5  # pixels by which a lesion's outline may be simplified
 
 _VIEWER = st.components.v2.component("cxr_gradcam.viewer", js=LOADER)
@@ -114,7 +113,12 @@ def alternative_text(panel: Panel) -> str:
     where = f"{whose}{METHODS[method].label}, {layer_name(panel.layer)}"
     if panel.top > 0:
         return f"Radiograph with the heatmap of {where}"
-    return f"Radiograph without colours: {NO_EVIDENCE} for {where}"
+    return f"Radiograph without colours: {NO_EVIDENCE} for {where}{_rather_than(panel.explanation)}"
+
+
+def _rather_than(explanation: Explanation) -> str:
+    other = explanation.contrast
+    return "" if other is None else f" rather than {class_label(other)}"
 
 
 def outlines(mask: np.ndarray) -> list[list[int]]:
@@ -133,9 +137,17 @@ def _describe_map(panel: Panel, explanation: Explanation) -> dict[str, Any]:
         "peak": explanation.peak(panel.class_name, panel.layer),
         "unit": per_cell(explanation),
         "note": panel.scale_note,
-        "nothing": f"{ZERO_MAP[0].upper()}{ZERO_MAP[1:]}.",
+        "nothing": _nothing(panel, explanation),
         "square": _square(box),
     }
+
+
+def _nothing(panel: Panel, explanation: Explanation) -> str:
+    """Say that a map is zero everywhere."""
+    whose = "this class"
+    if explanation.contrast is not None:  # which may well have evidence of its own
+        whose = f"{class_label(panel.class_name)}{_rather_than(explanation)}"
+    return f"{NO_EVIDENCE.capitalize()} for {whose} at this layer."
 
 
 def _evidence(panel: Panel, explanation: Explanation) -> dict[str, Any] | None:

@@ -9,10 +9,10 @@ function number(value) {
   return text.replace("-", "−");
 }
 
-/** Two decimals and the sign, the minus as wide as the plus. */
+/** Two decimals and the sign, the minus as wide as the plus; 0 has none. */
 function signed(value) {
   const size = Math.abs(value).toFixed(2);
-  return (value < 0 && Number(size) > 0 ? "−" : "+") + size;
+  return Number(size) > 0 ? (value < 0 ? "−" : "+") + size : size;
 }
 
 function percent(share, decimals = 0) {

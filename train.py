@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cxr_gradcam.cli import out_option
 from cxr_gradcam.files import expanded, print_any_path
 
 FAILED = 1
@@ -41,7 +42,7 @@ def _option(text: str, default: str, metavar: str | None = None) -> Any:
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Option(help="Folder of the run; made if missing.")],
+    out: Annotated[Path, out_option("Folder of the run; made if missing.")],
     data: Annotated[
         str | None,
         typer.Option(

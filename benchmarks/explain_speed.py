@@ -48,8 +48,8 @@ Contestant = Callable[[tuple[str, ...]], Maps]
 def main() -> None:
     """Compare the maps, then measure and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15, help="turns each, at least 9")
-    rounds = max(parser.parse_args().rounds, 9)
+    parser.add_argument("--rounds", type=int, default=15, help="turns each")
+    rounds = parser.parse_args().rounds
     checkpoint = replace(load_checkpoint(), input_size=INPUT_SIZE)
     explainer = Explainer(Classifier(checkpoint))
     radiograph = draw_phantom("COVID", seed=0).radiograph

@@ -44,6 +44,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """Return the public names, imported or not: what a notebook completes."""
+    return sorted({*__all__, "__version__"})
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `--help` need not wait for PyTorch."""
     if name not in _HOMES:

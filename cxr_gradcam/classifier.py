@@ -68,6 +68,13 @@ class Classifier:
                 "densenet121."
             ) from None
 
+    def __repr__(self) -> str:
+        """Its classes, input and checkpoint; no weights."""
+        return (
+            f"Classifier({', '.join(self.class_names)}; input {self.input_size} px, "
+            f"checkpoint {self.digest[:8]})"
+        )
+
     @property
     def layers(self) -> tuple[str, ...]:
         """Every layer that can be explained, in the order of the forward pass."""

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cxr_gradcam.files import composed
+from cxr_gradcam.files import composed, expanded
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -64,6 +64,18 @@ class Stopped(BaseException):
         self.signal_number = signal_number
 
 
+def results_folder(text: str) -> Path:
+    """Return the folder that --out names, `~` opened up; "" is that of a variable not set."""
+    if not text:
+        raise typer.BadParameter("it is empty: name a folder.")
+    return expanded(text)
+
+
+def out_option(words: str) -> Any:
+    """Return the option --out, with these words of help."""
+    return typer.Option(metavar="DIR", parser=results_folder, help=words)
+
+
 @app.command()
 def explain(
     paths: Annotated[
@@ -73,9 +85,7 @@ def explain(
             metavar="PATH", help="Radiographs, and folders to search for them.", readable=False
         ),
     ],
-    out: Annotated[
-        Path, typer.Option(help="Folder for the results of these paths; made if missing.")
-    ],
+    out: Annotated[Path, out_option("Folder for the results of these paths; made if missing.")],
     shown: Annotated[
         str, typer.Option("--class", metavar="NAME", help="A class, 'predicted' or 'all'.")
     ] = "predicted",
@@ -147,7 +157,7 @@ def explain(
 @app.command()
 def evaluate(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder, classes as folders.")],
-    out: Annotated[Path, typer.Option(help="Folder for the report; made if missing.")],
+    out: Annotated[Path, out_option("Folder for the report; made if missing.")],
     checkpoint: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Made by train.py.", show_default="the bundled one"),
@@ -169,6 +179,7 @@ def evaluate(
     with _stoppable("Stopped before the report was written."):
         from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT
         from cxr_gradcam.classifier import is_out_of_memory, load_classifier
+        from cxr_gradcam.dataset import check_apart
         from cxr_gradcam.training.evaluation import (
             NothingReadError,
             evaluate_samples,
@@ -178,11 +189,7 @@ def evaluate(
 
         path = checkpoint or BUNDLED_CHECKPOINT
         with _usage_errors_told(out), _bar("Evaluating") as bar:
-            if out.resolve().is_relative_to(data.resolve()):
-                raise ValueError(
-                    f"{out} lies in the dataset folder, where its pictures would be taken for "
-                    "films: choose another folder for --out."
-                )
+            check_apart(out, data)
             samples = find_samples(data, split and split.value, path.parent)
             task = bar.add_task("", total=len(samples))
             try:
@@ -221,9 +228,7 @@ def _in_words(metrics: Mapping[str, Any], out: Path) -> str:
 
 @app.command()
 def phantom(
-    out: Annotated[
-        Path, typer.Option(help="Folder for images, lung masks and lesions; made if missing.")
-    ],
+    out: Annotated[Path, out_option("Folder for images, lung masks and lesions; made if missing.")],
     count: Annotated[int, typer.Option(min=1, help="How many; the classes take turns.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Of the first; same seed, same pictures.")] = 0,
     size: Annotated[int, typer.Option(help="Side in pixels, 64 to 4096.")] = 256,

@@ -138,6 +138,15 @@ def find_dataset(
     return read_dataset(default) if _is_folder(default) else None
 
 
+def check_apart(out: Path, root: Path) -> None:
+    """Raises DatasetError where pictures of results would be taken for films of the dataset."""
+    if out.resolve().is_relative_to(root.resolve()):
+        raise DatasetError(
+            f"{out} lies in the dataset folder, where its pictures would be taken for films: "
+            "choose another folder for --out."
+        )
+
+
 def read_dataset(root: Path) -> Dataset:
     """List the classes of a folder and their images.
 

@@ -187,14 +187,14 @@ class Explainer:
             classes = (classes,) if isinstance(classes, str) else tuple(classes)
         names = self.classifier.class_names
         check_known("method", method, tuple(METHODS))
-        for name in (*(classes or ()), *([contrast] if contrast else ())):
+        for name in (*(classes or ()), *([] if contrast is None else [contrast])):
             check_known("class", name, names)
-        if contrast and METHODS[method].needs != "gradient":
+        if contrast is not None and METHODS[method].needs != "gradient":
             raise ValueError(
                 f"{METHODS[method].label} has no gradient to contrast two classes with: "
                 "choose a gradient method, such as gradcam."
             )
-        if contrast and contrast in (classes or ()):
+        if contrast is not None and contrast in (classes or ()):
             raise ValueError(f"{contrast} cannot be contrasted with itself: leave it out.")
         chosen = tuple(
             name for name in names if (name != contrast if classes is None else name in classes)
@@ -301,7 +301,7 @@ class Explainer:
         network, names = self.classifier.network, self.classifier.class_names
         cotangents = torch.eye(len(names)).to(network.weight)
         rows = cotangents[[names.index(name) for name in classes]]
-        if contrast:
+        if contrast is not None:
             rows = rows - cotangents[names.index(contrast)]
         return network.gradients(run, rows)
 

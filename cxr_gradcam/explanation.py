@@ -15,7 +15,7 @@ from cxr_gradcam.preprocess import Letterbox
 Scale = Literal["each", "shared"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Everything that one look at one radiograph gives: no network, no picture; arrays read-only.
 
@@ -50,6 +50,14 @@ class Explanation:
     familiar: bool | None
     _cams: Mapping[tuple[str, str], np.ndarray]
     _evidence: Mapping[str, np.ndarray]
+
+    def __repr__(self) -> str:
+        """What was said and what was asked; no arrays."""
+        rather = "" if self.contrast is None else f" rather than {self.contrast}"
+        return (
+            f"Explanation({self.predicted} {self.probabilities[self.predicted]:.1%}; {self.method} "
+            f"of {', '.join(self.classes)}{rather} at {', '.join(self.layers)})"
+        )
 
     @property
     def unit(self) -> str:

@@ -12,7 +12,7 @@ from cxr_gradcam.cam import METHODS
 from cxr_gradcam.explanation import Explanation, Scale
 from cxr_gradcam.radiograph import Radiograph
 from cxr_gradcam.reading import printable
-from cxr_gradcam.words import class_label, knows_no_class, percent
+from cxr_gradcam.words import class_label, knows_no_class, per_cell, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,7 +176,7 @@ def comparison_figure(
         _name_overlay(axis, explanation, name, layer)
     shades = colormap_table(colormap) / 255.0
     shades[unpainted(threshold)] = 1
-    unit = f"{explanation.unit} per cell"
+    unit = per_cell(explanation)
     if shared:
         _draw_bar(figure, axes, explanation.peak(names[0], layer, "shared"), shades, unit)
     else:

@@ -737,3 +737,19 @@ def test_a_last_line_that_cannot_be_printed(tmp_path: Path) -> None:
     assert said == (
         f"The results are in {tmp_path}, but this cannot be printed (No space left on device).\n"
     )
+
+
+@pytest.mark.parametrize("command", ["explain", "phantom"])
+def test_no_folder_and_home_as_folder_of_results(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    asked = ["in"] if command == "explain" else ["--count", "1", "--size", "64"]
+    told = run(command, *asked, "--out", "", code=2)
+    assert "it is empty: name a folder" in " ".join(told.stderr.replace("│", "").split())
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    if command == "phantom":
+        run(command, *asked, "--out", "~/drawn")
+        assert (tmp_path / "drawn" / "COVID").is_dir()

@@ -472,3 +472,15 @@ def test_the_bundled_model_knows_no_negative_and_no_film_upside_down(
     ]
     strange = [not one.familiar for one in explainer.explain_batch(changed)]
     assert sum(strange) >= 0.9 * len(strange)
+
+
+def test_what_a_notebook_prints_is_short(explainer: Explainer, phantoms: list[Radiograph]) -> None:
+    said = repr(explainer.explain(phantoms[0], classes=["COVID"], contrast="Normal"))
+    assert said.startswith("Explanation(COVID ")
+    assert said.endswith("gradcam of COVID rather than Normal at features.norm5)")
+    assert repr(explainer.classifier).startswith("Classifier(COVID, Lung_Opacity, Normal, ")
+
+
+def test_an_empty_contrast_is_no_class(explainer: Explainer, phantoms: list[Radiograph]) -> None:
+    with pytest.raises(ValueError, match="class"):
+        explainer.explain(phantoms[0], contrast="")

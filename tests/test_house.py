@@ -142,7 +142,14 @@ def test_importing_brings_nothing_heavy_that_is_not_needed(
     assert done.stdout.strip() == ""
 
 
+def test_ci_runs_the_command_of_the_readme() -> None:
+    command = "pip install -r requirements-dev.txt && python -m pytest"
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == command
+    assert f"```bash\n{command}\n```" in (ROOT / "README.md").read_text()
+
+
 def test_public_names() -> None:
+    assert set(cxr_gradcam.__all__) < set(dir(cxr_gradcam))
     for name in cxr_gradcam.__all__:
         assert getattr(cxr_gradcam, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'expalin'"):

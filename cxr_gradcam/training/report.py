@@ -178,7 +178,7 @@ def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
     sure is right 8 times in 10. Below, how many films lie in each bin.
 
     Args:
-        calibration: "calibration" of `evaluation.evaluate_logits`.
+        calibration: "calibration" of `scores.evaluate_logits`.
     """
     from matplotlib.figure import Figure
 

@@ -13,7 +13,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from cxr_gradcam.checkpoint import RESERVED_NAMES, Checkpoint
-from cxr_gradcam.dataset import Dataset, DatasetError, read_dataset
+from cxr_gradcam.dataset import Dataset, DatasetError, check_apart, read_dataset
 from cxr_gradcam.files import write_whole
 from cxr_gradcam.phantom import CLASS_NAMES as PHANTOM_CLASSES
 from cxr_gradcam.splits import SPLITS_FILE, Sample, Splits, load_splits, save_splits, split_dataset
@@ -120,6 +120,7 @@ def choose_config(out: Path, asked: Mapping[str, Any], *, resume: bool) -> Confi
     Raises:
         ConfigError: when the folder holds a run already, there is nothing to resume, or a value
             is out of its range or differs from that of the run.
+        DatasetError: when a new run's folder lies in the dataset's.
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out: {out} is a file: choose a folder, which may be new.")
@@ -132,6 +133,7 @@ def choose_config(out: Path, asked: Mapping[str, Any], *, resume: bool) -> Confi
         )
     if "data" not in asked:
         raise ConfigError("There is no data to train on: give the dataset folder with --data.")
+    check_apart(out, Path(asked["data"]))
     return Config(**asked)
 
 

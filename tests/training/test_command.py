@@ -134,6 +134,17 @@ def test_a_file_is_no_folder_for_a_run(
     assert "file is a file: choose a folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("below", ["", "run", "val"])
+def test_a_run_in_its_own_dataset_is_refused(
+    phantom_data: Path, below: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(phantom_data.rglob("*"))
+    arguments = ["--data", str(phantom_data), "--out", str(phantom_data / below), "--epochs", "0"]
+    assert train.main(arguments) == 2
+    assert "lies in the dataset folder" in capsys.readouterr().err
+    assert sorted(phantom_data.rglob("*")) == before
+
+
 def test_the_data_is_the_same_by_any_path_to_it(tmp_path: Path) -> None:
     plain = {"data": str(tmp_path), "weights": str(tmp_path / "a.safetensors")}
     around = {

@@ -63,7 +63,7 @@ def in_words(found: Localisation) -> list[tuple[str, str, str]]:
         (
             "Best overlap (IoU)",
             f"{found.iou:.2f}",
-            f"of 1.00, with the heat from {found.threshold:.0%} of its maximum on",
+            f"of 1.00, for the heat above {found.threshold:.0%} of its maximum",
         ),
     ]
 

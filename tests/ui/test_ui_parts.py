@@ -9,8 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from cxr_gradcam.checkpoint import BUNDLED_CHECKPOINT
+from cxr_gradcam.explainer import Explainer
 from cxr_gradcam.localisation import localise
 from cxr_gradcam.phantom import draw_phantom
 from cxr_gradcam.radiograph import Radiograph
@@ -22,7 +24,7 @@ from cxr_gradcam.ui.components.localisation import in_words
 from cxr_gradcam.ui.components.model_figures import calibration_error, score
 from cxr_gradcam.ui.components.picture import encode_png
 from cxr_gradcam.ui.models import BUNDLED, MAX_RUNS, list_models
-from cxr_gradcam.ui.session import Shown
+from cxr_gradcam.ui.session import Origin, Shown
 from cxr_gradcam.ui.text import class_choices, file_part, plain, scale_words
 from cxr_gradcam.words import map_title, number, percent, signed
 
@@ -256,3 +258,36 @@ def test_an_address_is_followed_only_if_the_visitor_asks_for_it() -> None:
 def test_a_page_that_needs_a_radiograph_is_told_when_there_is_none() -> None:
     with pytest.raises(LookupError, match="no radiograph on the page"):
         session.current()
+
+
+def draw_verdict(explanation, explainer, shown):
+    from cxr_gradcam.ui.components.verdict import verdict
+
+    verdict(explanation, explainer.classifier, shown)
+
+
+@pytest.mark.parametrize(
+    ("origin", "label", "said"),
+    [
+        ("dataset", "Viral Pneumonia", "but filed as <b>Viral Pneumonia</b>"),
+        ("phantom", "Lung_Opacity", "but drawn as <b>Lung Opacity</b>"),
+        ("dataset", "COVID", None),
+        ("dataset", "Flu", None),  # a class that the model does not know
+        ("upload", None, None),
+    ],
+)
+def test_the_verdict_says_where_it_is_known_to_be_wrong(
+    origin: Origin,
+    label: str | None,
+    said: str | None,
+    explainer: Explainer,
+    phantoms: list[Radiograph],
+) -> None:
+    explanation = explainer.explain(phantoms[0])
+    assert explanation.predicted == "COVID"
+    shown = Shown(phantoms[0], origin, "film", label)
+    page = AppTest.from_function(draw_verdict, args=(explanation, explainer, shown)).run()
+    assert not page.exception
+    html = "".join(element.proto.body for element in page.get("html"))
+    assert "Predicted class" in html
+    assert said in html if said else " as <b>" not in html

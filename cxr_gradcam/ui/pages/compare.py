@@ -60,7 +60,7 @@ def show() -> None:
     heading(current)
     maps = all_maps(explainer, current.radiograph)
     said = maps[FAST_METHODS[0]]
-    verdict(said, explainer.classifier)
+    verdict(said, explainer.classifier, current)
     with st.container(key="compare_subject", horizontal=True, gap="medium"):
         subject = choices.choose_subject()
         outlined = wants_lesion(current)

@@ -31,7 +31,7 @@ def show() -> None:
     heading(current)
     # The verdict needs no gradient, so it never waits for the layer or the method chosen below.
     said = session.explain(explainer, current.radiograph, LAST_LAYER, "gradcam")
-    verdict(said, explainer.classifier)
+    verdict(said, explainer.classifier, current)
     # In a fragment a choice redraws no more than what it changes. But it waits there until the last
     # one is answered, and a method of many passes is to be stopped by any choice.
     if _is_slow(session.method()):

@@ -20,6 +20,8 @@ from cxr_gradcam.radiograph import Radiograph
 
 Progress = Callable[[float], None]
 
+_NO_RADIOGRAPH = "load_radiograph reads a file, Radiograph.from_array takes pixels."
+
 
 @dataclass(frozen=True)
 class Question:
@@ -55,7 +57,12 @@ class Explainer:
         self.classifier = classifier
 
     def model_input(self, radiograph: Radiograph) -> Tensor:
-        """Return exactly what the network sees: float32 (1, 3, S, S), letterboxed, normalised."""
+        """Return exactly what the network sees: float32 (1, 3, S, S), letterboxed, normalised.
+
+        Raises:
+            TypeError: when it is no radiograph.
+        """
+        _check_type(radiograph, Radiograph, _NO_RADIOGRAPH)
         return to_model_input(
             radiograph, self._letterbox(radiograph), self.classifier.mean, self.classifier.std
         )
@@ -107,7 +114,7 @@ class Explainer:
         at a time: the way back keeps every activation, and a batch of them would fill the memory.
 
         Args:
-            radiographs: any number, each of any size.
+            radiographs: as many as fit into memory, about 9 MB each at 224 px; each of any size.
             layers, classes, method, contrast, progress: as `explain` takes them.
 
         Returns:
@@ -156,11 +163,9 @@ class Explainer:
         """Return for every radiograph one explanation per question."""
         radiographs = list(radiographs)
         for one in radiographs:
-            if not isinstance(one, Radiograph):
-                raise TypeError(
-                    f"A {type(one).__name__} is no Radiograph: load_radiograph reads a file, "
-                    "Radiograph.from_array takes pixels."
-                )
+            _check_type(one, Radiograph, _NO_RADIOGRAPH)
+        for question in questions:
+            _check_type(question, Question, "give a list of Question(method, classes, contrast).")
         layers = self._checked_layers(layers)
         requests = [self._request(question) for question in questions]
         way_back = set(layers) != {LAST_LAYER} and any(one.gradients for one in requests)
@@ -363,6 +368,11 @@ def _parts(progress: Progress | None, total: int) -> Iterator[Progress | None]:
 
 def _report(progress: Progress, number: int, total: int, share: float) -> None:
     progress((number + share) / total)
+
+
+def _check_type(value: object, kind: type, advice: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"A {type(value).__name__} is no {kind.__name__}: {advice}")
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

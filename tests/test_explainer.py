@@ -440,9 +440,15 @@ def test_a_wrong_name_is_answered_with_what_there_is_of_its_kind() -> None:
         check_known("layer", "x", many)
 
 
-def test_what_is_no_radiograph_is_named(explainer: Explainer) -> None:
+def test_what_is_no_radiograph_or_question_is_named(
+    explainer: Explainer, phantoms: list[Radiograph]
+) -> None:
     with pytest.raises(TypeError, match="A str is no Radiograph: load_radiograph reads a file"):
         explainer.explain("film.png")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="A str is no Radiograph: load_radiograph reads a file"):
+        explainer.model_input("film.png")
+    with pytest.raises(TypeError, match="A str is no Question: give a list of Question"):
+        explainer.compare(phantoms[0], ["gradcam"])
 
 
 def test_a_checkpoint_that_learned_no_familiarity_claims_none(phantoms: list[Radiograph]) -> None:

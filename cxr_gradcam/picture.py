@@ -98,15 +98,17 @@ def _in_deep_planes(image: ImageFile) -> bool:
 
 def _read_floats(data: bytes, subject: str) -> Decoded:
     """Read a TIFF that Pillow cannot, by OpenCV: grey of 64-bit floats, colours of any floats."""
-    tags = attempt(_first_directory, data)
-    if tags is None or not all(isinstance(tags.get(side), int) for side in (256, 257)):
+    tags = attempt(_tags_of_first, data)
+    if tags is None:
         raise RadiographError(f"{subject} is damaged or incomplete: copy or export it again.")
-    check_size(tags[256], tags[257], subject)
+    width, height, planes, turn, kind = tags
+    check_size(width, height, subject)
     stored = None
-    if tags.get(284, 1) == 1 and tags.get(274, 1) == 1 and tags.get(262) in (1, 2):
+    if (planes, turn) == (1, 1) and kind in (1, 2):
         encoded = np.frombuffer(data, np.uint8)
         stored = attempt(cv2.imdecode, encoded, cv2.IMREAD_UNCHANGED)
-    if stored is None or stored.dtype.kind != "f" or stored.shape[1::-1] != (tags[256], tags[257]):
+    shapes = [(height, width, *channels) for channels in ((), (3,), (4,))]
+    if stored is None or stored.dtype.kind != "f" or stored.shape not in shapes:
         raise RadiographError(
             f"{subject} is stored in a way that cannot be read: export it as PNG or plain TIFF."
         )
@@ -118,12 +120,14 @@ def _read_floats(data: bytes, subject: str) -> Decoded:
     return scale(stored, notes), notes, "TIFF"
 
 
-def _first_directory(data: bytes) -> ImageFileDirectory_v2:
+def _tags_of_first(data: bytes) -> tuple[int, ...]:
+    """Return width, height, planar configuration, orientation and photometric interpretation."""
     file = BytesIO(data)
     directory = ImageFileDirectory_v2(file.read(8))
     file.seek(directory.next)
     directory.load(file)
-    return directory
+    size = int(directory[256]), int(directory[257])
+    return *size, *(int(directory.get(tag, 1)) for tag in (284, 274, 262))
 
 
 def _samples(image: ImageFile, data: bytes) -> AnyPixels:

@@ -10,11 +10,10 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
 
-from cxr_gradcam.reading import AnyPixels, Pixels, attempt, blocks
+from cxr_gradcam.reading import DEPTHS, AnyPixels, Pixels, attempt, blocks
 
 _WINDOW_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _BEYOND = (-1e300, 1e300)  # values that no window reaches
-_DEPTHS = (255, 1023, 4095, 16383, 65535)  # white in what a VOI LUT gives, whatever it says
 # What a window worth following gives the film: this share of the greys between black and white,
 # and this share of its pixels neither black nor white.
 _LEAST_SHOWN = 1 / 8
@@ -63,8 +62,7 @@ def map_levels(stored: AnyPixels, dataset: Dataset, notes: list[str]) -> Pixels:
 
     curve = _own_curve(levels, counts, dataset, notes)
     if curve is None:
-        bytes_only = not signed and top <= 256 and not _asks(dataset)
-        curve = _whole_curve(levels, counts, dataset, notes, to_the_ends=bytes_only)
+        curve = _whole_curve(levels, counts, dataset, notes)
     span = max(curve.white - curve.black, np.finfo(np.float64).tiny)
     grey = ((curve.values - curve.black) / span).clip(0, 1)
     if _air_is_bright(dataset, notes):
@@ -123,22 +121,13 @@ def _is_useful(curve: Curve, counts: npt.NDArray[np.int64]) -> bool:
 
 
 def _whole_curve(
-    levels: AnyPixels,
-    counts: npt.NDArray[np.int64],
-    dataset: Dataset,
-    notes: list[str],
-    *,
-    to_the_ends: bool,
+    levels: AnyPixels, counts: npt.NDArray[np.int64], dataset: Dataset, notes: list[str]
 ) -> Curve:
-    """Return the curve that shows all values.
-
-    Args:
-        to_the_ends: whether black and white are the ends of the levels, present or not, if no
-            rescale says otherwise.
-    """
+    """Return the curve that shows all values."""
     rescaled = attempt(_modality_curve, levels, dataset)
     values = levels.astype(np.float64) if rescaled is None else rescaled
-    if to_the_ends and np.array_equal(values, levels):
+    of_a_byte = levels[0] == 0 and number(dataset, "BitsStored", 16) <= 8
+    if of_a_byte and not _asks(dataset) and np.array_equal(values, levels):
         return Curve(values, values[0], values[-1])
     order = np.argsort(values, kind="stable")
     share = np.cumsum(counts[order]) / counts.sum()
@@ -175,9 +164,9 @@ def _by_table(levels: AnyPixels, dataset: Dataset, place: int) -> Curve:
     White is the top of the narrowest depth that holds its values: the depth that it names itself is
     often another.
     """
-    _modality_curve(levels, dataset)
+    _modality_curve(levels, dataset)  # finite, or there is no curve; it widens the tables, too
     values = _finite(apply_voi_lut(apply_modality_lut(levels, dataset), dataset, index=place))
-    return Curve(values, 0, next(depth for depth in _DEPTHS if values.max() <= depth))
+    return Curve(values, 0, next(depth for depth in DEPTHS if values.max() <= depth))
 
 
 def _by_window(levels: AnyPixels, dataset: Dataset, place: int) -> Curve:

@@ -70,16 +70,18 @@ def read_picture(data: bytes, subject: str) -> Decoded:
     if decoder is not JpegImageFile or data.count(b"\xff\xda") <= MAX_JPEG_SCANS:
         image = attempt(decoder, BytesIO(data))
     if decoder is TiffImageFile and (image is None or attempt(_in_deep_planes, image)):
-        return _read_floats(data, subject)
-    if image is not None:
+        image, stored = None, _floats(data, subject)
+    elif image is not None:
         check_size(*image.size, subject)
         stored = attempt(_samples, image, data)
-    if image is None or stored is None:
+    if stored is None:
         raise RadiographError(f"{subject} is damaged or incomplete: copy or export it again.")
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise RadiographError(f"{subject} holds values that are not numbers: export it again.")
     notes: list[str] = []
     grey = scale(stored, notes)
+    if image is None:
+        return grey, notes, "TIFF"
     # Pillow turns white-is-zero TIFFs round only up to 8 bits.
     if stored.dtype != np.uint8 and getattr(image, "tag_v2", {}).get(262) == 0:
         grey = 1 - grey
@@ -96,11 +98,14 @@ def _in_deep_planes(image: ImageFile) -> bool:
     return bool(tags.get(284) == 2 and max(tags.get(258, (8,))) > 8)
 
 
-def _read_floats(data: bytes, subject: str) -> Decoded:
-    """Read a TIFF that Pillow cannot, by OpenCV: grey of 64-bit floats, colours of any floats."""
+def _floats(data: bytes, subject: str) -> AnyPixels | None:
+    """Return what Pillow cannot read of a TIFF, by OpenCV: grey of 64-bit floats, coloured floats.
+
+    None where the file is damaged. Colours become luminance.
+    """
     tags = attempt(_tags_of_first, data)
     if tags is None:
-        raise RadiographError(f"{subject} is damaged or incomplete: copy or export it again.")
+        return None
     width, height, planes, turn, kind = tags
     check_size(width, height, subject)
     stored = None
@@ -112,12 +117,9 @@ def _read_floats(data: bytes, subject: str) -> Decoded:
         raise RadiographError(
             f"{subject} is stored in a way that cannot be read: export it as PNG or plain TIFF."
         )
-    if not np.isfinite(stored).all():
-        raise RadiographError(f"{subject} holds values that are not numbers: export it again.")
-    notes: list[str] = []
-    if stored.ndim == 3:
-        stored = cv2.cvtColor(stored[..., :3].astype(np.float32), cv2.COLOR_BGR2GRAY)
-    return scale(stored, notes), notes, "TIFF"
+    if stored.ndim == 2:
+        return stored
+    return cv2.cvtColor(stored[..., :3].astype(np.float32), cv2.COLOR_BGR2GRAY)
 
 
 def _tags_of_first(data: bytes) -> tuple[int, ...]:

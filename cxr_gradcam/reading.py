@@ -16,6 +16,7 @@ MIN_SIDE = 32
 # A progressive JPEG has about ten scans. Each is drawn over the whole picture, so that 200 KB with
 # thousands of scans of no content would take a minute.
 MAX_JPEG_SCANS = 100
+DEPTHS = (255, 1023, 4095, 16383, 65535)  # white by the bits of detectors, lookup tables and files
 
 _TURNS = ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
 
@@ -78,7 +79,7 @@ def scale(stored: AnyPixels, notes: list[str]) -> Pixels:
     if stored.dtype == np.uint8:
         return stored * np.float32(1 / 255)
     low, high = float(stored.min()), float(stored.max())
-    depths = (1,) if stored.dtype.kind == "f" else (255, 1023, 4095, 16383, 65535)
+    depths = (1,) if stored.dtype.kind == "f" else DEPTHS
     white = next((float(white) for white in depths if high <= white), None)
     if low < 0 or white is None:
         notes.append("Its values have no fixed scale; they are shown from smallest to largest.")
